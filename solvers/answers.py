@@ -1,0 +1,71 @@
+"""An answer as plain data: the fields that every tool returns, standing alone and re-derivable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlwalls.solvers.derivation import Applied, Step, Table
+from mlwalls.solvers.rendering import citations, rounded, unverified, work
+from mlwalls.solvers.solver import Answer
+from mlwalls.solvers.walls import WALLS
+from mlwalls.zoo import Zoo
+
+
+def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, Any]:
+    """Return the answer contract: verdict, feasible, binding_wall, result, work, sources, warnings, scenario.
+
+    Args:
+        detail: ``brief`` leaves out `work`; ``full`` adds `steps`, the work as typed objects.
+    """
+    shown, derivation = answer.presentation, answer.derivation
+    binding = shown.binding
+    wall = WALLS[binding.slug]
+    data: dict[str, Any] = {
+        "verdict": shown.verdict,
+        "feasible": shown.feasible,
+        "binding_wall": {"slug": wall.slug, "number": wall.number, "name": wall.name},
+        "result": shown.result.model_dump(mode="json", exclude_none=True),
+    }
+    if binding.share is not None:
+        data["binding_wall"]["share"] = float(f"{binding.share:.6g}")
+    if binding.runner_up:
+        data["binding_wall"]["runner_up"] = binding.runner_up
+    if detail != "brief":
+        data["work"] = work(derivation)
+    data["sources"] = [_source(zoo, source, checked) for source, checked in citations(derivation)]
+    warnings = [*answer.problem.warnings, *shown.warnings]
+    if doubtful := unverified(derivation):
+        names = ", ".join(f"{v.origin.entry} {v.name}" for v in doubtful[:6])
+        more = f" and {len(doubtful) - 6} more" if len(doubtful) > 6 else ""
+        warnings.append(f"unverified: {names}{more} not checked against the source named")
+    data["warnings"] = warnings
+    data["scenario"] = [f"{k}={_written(v)}" for k, v in answer.problem.scenario.items()]
+    if detail == "full":
+        data["steps"] = [_typed(step) for step in derivation.steps if isinstance(step, Step)]
+    return data
+
+
+def _source(zoo: Zoo, source: str, checked: bool) -> str:
+    entry = zoo.source(source)
+    mark = "" if checked else "?"
+    return f"{source}{mark}: {', '.join(str(p) for p in (entry.title, entry.year, entry.url) if p)}"
+
+
+def _written(argument: Any) -> str:
+    if isinstance(argument, list):
+        return "[" + ",".join(_written(a) for a in argument) + "]"
+    return f"{argument:g}" if isinstance(argument, float) else str(argument)
+
+
+def _typed(step: Step | Table) -> dict[str, Any]:
+    assert isinstance(step, Step)
+    typed: dict[str, Any] = {"kind": step.kind, "name": step.name}
+    if step.value is not None:
+        typed |= {"value": rounded(step.value.value), "unit": step.value.unit}
+    if isinstance(step.applied, Applied):
+        typed |= {"expression": step.applied.text(), "equation": step.applied.equation.name}
+        if step.applied.equation.wall:
+            typed["wall"] = step.applied.equation.wall
+    if step.cite:
+        typed["sources"] = list(step.cite)
+    return typed

@@ -1,0 +1,171 @@
+"""The numbers of the device that a pass runs on, with the calibrated constants of the operator model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.equations import node as eq
+from mlwalls.solvers.formats import HALVINGS, Unit, unit_for
+from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.shapes import ModelShape
+from mlwalls.solvers.workload import Groups
+from mlwalls.zoo import Entry
+from mlwalls.zoo.calibrations import calibration
+
+# The best-shape matmul share of the calibrated chips, to which a published rate of another chip is relative.
+REFERENCE_SHARE = 0.79
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device's branches: symbols of its peaks per tensor class and whether its matmul share is its own.
+
+    `prefix` precedes its symbols (empty for the device asked about, ``base_`` for the one compared with).
+    """
+
+    prefix: str
+    name: str
+    layer: str
+    experts: str
+    wide: str
+    halvings: tuple[tuple[str, int], ...]
+    measured: bool
+    calibrated: bool
+    has_link: bool
+
+
+def resolve_device(
+    n: Numbers, entry: Entry, stored: tuple[str, ...], prefix: str, compute_format: str, warnings: list[str]
+) -> Device:
+    """Read a device's peaks, bandwidth, capacity and link into `n`.
+
+    `stored` are the formats of layers, experts, and embedding and head.
+
+    Raises:
+        CallError: the chip has no unit for an explicitly asked compute format.
+    """
+    constants = calibration("serving")
+    formats = dict(zip(("layer", "experts", "wide"), stored, strict=True))
+    symbols: dict[str, str] = {}
+    units: dict[str, Unit] = {}
+    for group, stored_as in formats.items():
+        unit = unit_for(stored_as, entry, compute_format if group != "wide" else "")
+        if unit.note and unit.note not in warnings:
+            warnings.append(unit.note)
+        units[group] = unit
+    plain = units["layer"].format
+    for group, unit in units.items():
+        symbols[group] = f"{prefix}peak" if unit.format == plain else f"{prefix}peak_{unit.format}"
+        if symbols[group] not in n:
+            n.zoo(symbols[group], entry, f"peak.{unit.format}", "FLOP/s")
+    n.zoo(f"{prefix}bandwidth", entry, "memory.bandwidth", "byte/s")
+    if entry.has("memory.capacity"):
+        n.zoo(f"{prefix}capacity", entry, "memory.capacity", "byte")
+    has_link = entry.has("link.bandwidth")
+    if has_link:
+        n.zoo(f"{prefix}link", entry, "link.bandwidth", "byte/s")
+    known = entry.id in constants["domain"]["hardware"]
+    measured = not known and entry.has("measured.matmul_bf16") and entry.has("peak.bf16")
+    if measured:
+        n.zoo(f"{prefix}matmul", entry, "measured.matmul_bf16", "FLOP/s")
+        if f"{prefix}peak_bf16" not in n and units["layer"].format != "bf16":
+            n.zoo(f"{prefix}peak_bf16", entry, "peak.bf16", "FLOP/s")
+    generation = constants["generation"]
+    family = entry.text("family")
+    x_gen = "newer" if family in generation["newer"] else "older" if family in generation["older"] else "unknown"
+    n.calibrated(constants["constants"], f"x_gen_{x_gen}", f"{prefix}x_gen")
+    halvings = tuple(sorted({(symbols[g], HALVINGS[u.format]) for g, u in units.items()}))
+    return Device(
+        prefix,
+        entry.name,
+        symbols["layer"],
+        symbols["experts"],
+        symbols["wide"],
+        halvings,
+        measured,
+        known,
+        has_link,
+    )
+
+
+def sustained_shares(d: Derivation, n: Numbers, device: Device) -> dict[str, Value]:
+    """Step out the sustained matmul share for each of the device's peaks; keys are the peaks' symbols."""
+    p = device.prefix
+    eta16 = n.eta16
+    if device.measured:
+        peak16 = n[f"{p}peak_bf16"] if f"{p}peak_bf16" in n else n[f"{p}peak"]
+        eta16 = d.step(f"{p}eta16", eq.measured_share(n.eta_ref, n[f"{p}matmul"], peak16, n.reference_share))
+    shares: dict[str, Value] = {}
+    for symbol, halvings in device.halvings:
+        if halvings == 0:
+            shares[symbol] = eta16
+        else:
+            name = f"{p}eta_{symbol.removeprefix(p)}"
+            shares[symbol] = d.step(name, eq.sustained_share(eta16, n.rho, n[f"halvings_{halvings}"]))
+    return shares
+
+
+def groups_of(d: Derivation, n: Numbers, devices: tuple[Device, ...]) -> Groups:
+    """Return the peak and share cells of every tensor class, for all devices side by side."""
+    cells: dict[str, dict[str, Value]] = {"layer": {}, "experts": {}, "wide": {}, "attention": {}}
+    for device in devices:
+        shares = sustained_shares(d, n, device)
+        p = device.prefix
+        for group, symbol in (("layer", device.layer), ("experts", device.experts), ("wide", device.wide)):
+            cells[group][f"{p}peak"], cells[group][f"{p}eta"] = n[symbol], shares[symbol]
+        cells["attention"][f"{p}peak"], cells["attention"][f"{p}eta"] = n[device.wide], n.eta_attention
+    return Groups(**cells)
+
+
+def serving_constants(n: Numbers, shape: ModelShape, devices: tuple[Device, ...]) -> None:
+    """Read the calibrated constants that the operator pass uses."""
+    constants: dict[str, Any] = calibration("serving")["constants"]
+    n.calibrated(constants, "eta16")
+    if any(device.measured for device in devices):
+        n.calibrated(constants, "eta16", "eta_ref")
+        n.assumed("reference_share", REFERENCE_SHARE, 0.75, 0.82, source="cal_serving")
+    for name in ("rho", "tau", "eta_link", "eta_attention", "eta_memory", "t_host"):
+        n.calibrated(constants, name)
+    n.calibrated(constants, "r_engine_unknown", "r_engine")
+    if shape.attention == "mla":
+        n.calibrated(constants, "x_mla")
+    for halvings in (1, 2):
+        n.defined(f"halvings_{halvings}", halvings)
+
+
+def resolve_spread(
+    n: Numbers,
+    shape: ModelShape,
+    phase: str,
+    weight_format: str,
+    model: Entry | None,
+    devices: tuple[Device, ...],
+    warnings: list[str],
+) -> None:
+    """Read the half-widths of the 80 % interval (log), and how much wider it is outside the calibrated domain."""
+    if phase == "training":
+        intervals = calibration("training")["intervals"]
+        low = high = "step_time"
+    else:
+        intervals = calibration("serving")["intervals"]
+        stem = "prefill" if phase == "prefill" else "moe" if shape.moe else "dense"
+        low, high = f"{stem}_low", f"{stem}_high"
+    n.calibrated(intervals, low, "spread_low")
+    n.calibrated(intervals, high, "spread_high")
+    reasons = {}
+    for device in devices:
+        outside = not device.calibrated and phase != "training"
+        reasons[device.prefix] = device.name if outside else ""
+    odd = phase != "training" and (shape.linear or shape.attention == "none")
+    for device in devices:
+        wide = bool(reasons[device.prefix]) or odd
+        if wide:
+            n.assumed(f"{device.prefix}widen", 2, 1, 3, source="cal_serving")
+        else:
+            n.defined(f"{device.prefix}widen", 1)
+    if named := ", ".join(r for r in reasons.values() if r):
+        warnings.append(f"extrapolated: {named} not among the calibrated chips; the range is twice as wide")
+    if odd:
+        warnings.append("extrapolated: this kind of attention was never in the calibration data")

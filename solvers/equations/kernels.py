@@ -1,0 +1,41 @@
+"""Formulas of work that is known by FLOPs and bytes alone: vision models a sample, custom kernels."""
+
+from __future__ import annotations
+
+from mlwalls.solvers.derivation import equation
+
+
+@equation("FLOP", flops="FLOP")
+def kernel_flops(batch, flops, shards):
+    """FLOPs of `batch` kernels, split."""
+    return batch * flops / shards
+
+
+@equation("byte", traffic="byte")
+def kernel_bytes(batch, traffic, shards):
+    """Bytes of `batch` kernels, split."""
+    return batch * traffic / shards
+
+
+@equation("FLOP", flops="FLOP")
+def sample_flops(passes, batch, flops, shards):
+    """FLOPs of a batch of samples; training is three forward passes' worth."""
+    return passes * batch * flops / shards
+
+
+@equation("byte", width="byte", act_width="byte")
+def sample_traffic(passes, parameters, width, batch, elements, act_width, shards):
+    """Weights once, and each activation written and read once, a pass."""
+    return passes * (parameters * width + 2 * batch * elements * act_width) / shards
+
+
+@equation("byte", width="byte")
+def parameter_traffic(passes, parameters, width, shards):
+    """Weights once a pass."""
+    return passes * parameters * width / shards
+
+
+@equation("s", compute="s", memory="s")
+def at_shares(compute, memory, share_c, share_m, other_c, other_m):
+    """A time of compute and memory parts, restated for other sustained shares of the peaks."""
+    return compute * share_c / other_c + memory * share_m / other_m

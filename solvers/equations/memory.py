@@ -1,0 +1,71 @@
+"""Formulas of capacity: what one accelerator must hold."""
+
+from __future__ import annotations
+
+from mlwalls.solvers.derivation import equation
+
+
+@equation("")
+def wide_parameters(matrices, vocab, d_model):
+    """Parameters of embedding and head (one matrix where they are tied)."""
+    return matrices * vocab * d_model
+
+
+@equation("")
+def routed_parameters(moe_layers, experts, matrices, d_model, expert_ffn):
+    """Parameters of all routed experts."""
+    return moe_layers * experts * matrices * d_model * expert_ffn
+
+
+@equation("byte", width="byte", wide_width="byte", wall="memory_capacity")
+def resident(parameters, wide, width, wide_width, shards):
+    """Weights of one accelerator: most at one width, embedding and head at another."""
+    return ((parameters - wide) * width + wide * wide_width) / shards
+
+
+@equation("byte", width="byte", expert_width="byte", wide_width="byte", wall="memory_capacity")
+def resident_moe(parameters, routed, wide, width, expert_width, wide_width, shards):
+    """Weights of one accelerator where the routed experts are stored at a width of their own."""
+    return ((parameters - routed - wide) * width + routed * expert_width + wide * wide_width) / shards
+
+
+@equation("byte", width="byte")
+def replicated(layers, elements, width, shards):
+    """Weights that a rank holds beyond its share because every rank holds them whole."""
+    return layers * elements * width * (1 - 1 / shards)
+
+
+@equation("byte", cache="byte", cite="kwon2023", wall="memory_capacity")
+def row_cache(count, cache):
+    """Keys and values of one operator row."""
+    return count * cache
+
+
+@equation("byte", cache="byte")
+def cache_at_end(cache, prompt, output):
+    """Cache after the last token, from the cache at the mean context."""
+    return cache * (prompt + output) / (prompt + output / 2)
+
+
+@equation("byte", states="byte", cite="rajbhandari2020", wall="memory_capacity")
+def training_states(parameters, states, shards):
+    """Weights, gradients and Adam states of mixed-precision training, activations apart."""
+    return parameters * states / shards
+
+
+@equation("byte", needed="byte", capacity="byte", wall="memory_capacity")
+def headroom(capacity, needed):
+    """What is left of the capacity; negative by how much it does not fit."""
+    return capacity - needed
+
+
+@equation("byte", a="byte", b="byte")
+def sum_of_two(a, b):
+    """Sum of two classes."""
+    return a + b
+
+
+@equation("byte", a="byte", b="byte", c="byte")
+def sum_of_three(a, b, c):
+    """Sum of three classes."""
+    return a + b + c

@@ -1,0 +1,423 @@
+"""Formulas of the node walls: FLOPs and bytes of an operator, times, rooflines, capacity.
+
+Shapes are per call; widths are bytes an element; `shards` counts the accelerators among which an
+operator is split, so results are per accelerator. One multiply-add is 2 FLOP.
+"""
+
+from __future__ import annotations
+
+from mlwalls.solvers.derivation import Constant, equation
+from mlwalls.solvers.functions import exp, maximum, minimum, sqrt, where
+
+FLOP_PER_MAC = Constant("mac", 2, "FLOP")
+
+ROOFLINE = "williams2009"
+
+
+@equation("FLOP")
+def matmul_flops(tokens, rows, columns, shards):
+    """FLOPs of a [tokens, rows] × [rows, columns] product, split over `shards` accelerators."""
+    return FLOP_PER_MAC * tokens * rows * columns / shards
+
+
+@equation("byte", width="byte")
+def matrix_bytes(rows, columns, width, shards):
+    """Bytes of a [rows, columns] matrix split over `shards` accelerators."""
+    return rows * columns * width / shards
+
+
+@equation("FLOP")
+def mlp_flops(tokens, matrices, d_model, ffn, shards):
+    """FLOPs of an MLP of `matrices` [d_model, ffn] products (3 gated, 2 plain)."""
+    return FLOP_PER_MAC * tokens * matrices * d_model * ffn / shards
+
+
+@equation("byte", width="byte")
+def mlp_bytes(matrices, d_model, ffn, width, shards):
+    """Weight bytes of an MLP of `matrices` [d_model, ffn] matrices."""
+    return matrices * d_model * ffn * width / shards
+
+
+@equation("FLOP")
+def weights_flops(tokens, elements, shards):
+    """FLOPs of a product with `elements` weights, each used once a token."""
+    return FLOP_PER_MAC * tokens * elements / shards
+
+
+@equation("FLOP")
+def replicated_flops(tokens, elements):
+    """FLOPs of a product with `elements` weights that every rank does whole."""
+    return FLOP_PER_MAC * tokens * elements
+
+
+@equation("byte", width="byte")
+def replicated_bytes(elements, width):
+    """Bytes of `elements` weights that every rank holds whole."""
+    return elements * width
+
+
+@equation("byte", width="byte")
+def weights_bytes(elements, width, shards):
+    """Bytes of `elements` weights split over `shards` accelerators."""
+    return elements * width / shards
+
+
+@equation("FLOP")
+def attention_flops(batch, heads, head_dim, pairs, shards):
+    """FLOPs of scores and weighted sums of one layer, `pairs` query-key pairs a head and sequence."""
+    return FLOP_PER_MAC * batch * heads * 2 * head_dim * pairs / shards
+
+
+@equation("FLOP", cite="deepseekv2")
+def latent_attention_flops(batch, heads, nope, rope, v_dim, pairs, shards):
+    """The same for latent attention in its expanded form (prefill)."""
+    return FLOP_PER_MAC * batch * heads * (nope + rope + v_dim) * pairs / shards
+
+
+@equation("FLOP", cite="deepseekv2")
+def absorbed_attention_flops(batch, heads, kv_rank, rope, pairs, shards):
+    """The same for latent attention in its absorbed form (decode)."""
+    return FLOP_PER_MAC * batch * heads * (2 * kv_rank + rope) * pairs / shards
+
+
+@equation("byte", width="byte")
+def cache_bytes(batch, positions, kv_heads, head_dim, width, shards):
+    """Bytes of keys and values of `positions` tokens of `batch` sequences, one layer."""
+    return 2 * batch * positions * kv_heads * head_dim * width / shards
+
+
+@equation("byte", width="byte", cite="deepseekv2")
+def latent_cache_bytes(batch, positions, kv_rank, rope, width):
+    """The same for latent attention: one latent a token, whole on every tensor-parallel rank."""
+    return batch * positions * (kv_rank + rope) * width
+
+
+@equation("byte", state="byte")
+def state_traffic(batch, state, shards):
+    """Bytes that a linear-attention or state-space layer writes each step (reading it is its `kv`)."""
+    return batch * state / shards
+
+
+@equation("")
+def qkv_width(heads, kv_heads, head_dim):
+    """Columns of the fused query, key and value projection."""
+    return (heads + 2 * kv_heads) * head_dim
+
+
+@equation("")
+def gated_qkv_width(heads, kv_heads, head_dim):
+    """Columns of the fused projection where the query carries an output gate of its own size."""
+    return (2 * heads + 2 * kv_heads) * head_dim
+
+
+@equation("")
+def qkv_shard(heads, kv_heads, head_dim, shards):
+    """Columns of the fused query, key and value projection on one tensor-parallel rank."""
+    return (heads + 2 * kv_heads) * head_dim / shards
+
+
+@equation("")
+def product_shard(a, b, shards):
+    """Product of two counts on one tensor-parallel rank."""
+    return a * b / shards
+
+
+@equation("")
+def up_shard(matrices, ffn, shards):
+    """Columns of the first MLP product on one rank (gate and up together)."""
+    return (matrices - 1) * ffn / shards
+
+
+@equation("")
+def product(a, b):
+    """Product of two counts."""
+    return a * b
+
+
+@equation("")
+def total(a, b):
+    """Sum of two counts."""
+    return a + b
+
+
+@equation("")
+def twice(a):
+    """Two of a count (keys and values)."""
+    return 2 * a
+
+
+@equation("")
+def smaller(a, b):
+    """The smaller of two counts."""
+    return minimum(a, b)
+
+
+@equation("")
+def causal_pairs(n):
+    """Query-key pairs of a causal prefill of n tokens: each token sees itself and what came before."""
+    return n * (n + 1) / 2
+
+
+@equation("")
+def square_pairs(n):
+    """Query-key pairs of bidirectional attention over n tokens."""
+    return n**2
+
+
+@equation("")
+def windowed_pairs(n, w):
+    """Query-key pairs of a causal prefill of n tokens with a window of w (w ≤ n is enforced)."""
+    return minimum(w, n) * n - minimum(w, n) * (minimum(w, n) - 1) / 2
+
+
+@equation("")
+def latent_in_elements(d_model, q_rank, kv_rank, rope):
+    """Weights of multi-head latent attention that every tensor-parallel rank holds whole."""
+    return d_model * (q_rank + kv_rank + rope)
+
+
+@equation("")
+def latent_out_elements(q_inner, heads, nope, rope, kv_rank, v_dim, d_model):
+    """Weights of multi-head latent attention that tensor parallelism splits by heads."""
+    return heads * (q_inner * (nope + rope) + kv_rank * (nope + v_dim) + v_dim * d_model)
+
+
+@equation("", cite="fedus2022")
+def experts_hit(experts, top_k, tokens):
+    """Expected distinct experts that `tokens` tokens touch under uniform routing."""
+    return experts * (1 - (1 - top_k / experts) ** tokens)
+
+
+@equation("FLOP")
+def expert_flops(tokens, top_k, matrices, d_model, expert_ffn, shards):
+    """FLOPs of the routed experts of one layer."""
+    return FLOP_PER_MAC * tokens * top_k * matrices * d_model * expert_ffn / shards
+
+
+@equation("byte", width="byte")
+def expert_bytes(experts, matrices, d_model, expert_ffn, width, shards):
+    """Weight bytes of `experts` experts of one layer."""
+    return experts * matrices * d_model * expert_ffn * width / shards
+
+
+@equation("FLOP", flops="FLOP")
+def row_flops(count, flops):
+    """FLOPs of one operator row."""
+    return count * flops
+
+
+@equation("byte", weights="byte", kv="byte")
+def row_bytes(count, weights, kv):
+    """Bytes that one operator row moves: weights, and keys and values."""
+    return count * (weights + kv)
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", cite=ROOFLINE, wall="compute_throughput")
+def row_compute_floor(count, flops, peak):
+    """Time of an operator's FLOPs at the peak rate."""
+    return count * flops / peak
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", wall="compute_throughput")
+def row_compute_time(count, flops, peak, eta):
+    """Time of an operator's FLOPs at a sustained share `eta` of the peak."""
+    return count * flops / (peak * eta)
+
+
+@equation("s", weights="byte", kv="byte", bandwidth="byte/s", cite=ROOFLINE, wall="memory_bandwidth")
+def row_memory_floor(count, weights, kv, bandwidth):
+    """Time to move an operator's bytes at the full memory bandwidth."""
+    return count * (weights + kv) / bandwidth
+
+
+@equation("s", weights="byte", kv="byte", bandwidth="byte/s", wall="memory_bandwidth")
+def row_memory_time(count, weights, kv, bandwidth, eta_m):
+    """Time to move an operator's bytes at a sustained share `eta_m` of the memory bandwidth."""
+    return count * (weights + kv) / (bandwidth * eta_m)
+
+
+@equation("s", traffic="byte", bandwidth="byte/s", wall="memory_bandwidth")
+def row_traffic_time(count, traffic, bandwidth, eta_m):
+    """Time to move an operator's operands, unfused, at a sustained share of the memory bandwidth."""
+    return count * traffic / (bandwidth * eta_m)
+
+
+@equation("byte", width="byte", cite="thakur2005", wall="communication")
+def allreduce_bytes(layers, per_layer, tokens, d_model, width, n):
+    """Bytes that each of n ranks sends in ring all-reduces of [tokens, d_model] activations."""
+    return layers * per_layer * 2 * (n - 1) / n * tokens * d_model * width
+
+
+@equation("s", traffic="byte", link="byte/s", wall="communication")
+def link_floor(traffic, link):
+    """Time to send bytes over a link at its full rate in one direction."""
+    return traffic / link
+
+
+@equation("s", traffic="byte", link="byte/s", wall="communication")
+def link_time(traffic, link, eta_link):
+    """Time to send bytes over a link at a sustained share of its rate."""
+    return traffic / (link * eta_link)
+
+
+@equation("s", tau="s")
+def layer_overhead(layers, tau, r_engine, x_gen):
+    """Kernel starts and tails of one pass: `tau` a layer, by engine and hardware generation."""
+    return layers * tau * r_engine * x_gen
+
+
+@equation("s", tau="s")
+def latent_layer_overhead(layers, tau, r_engine, x_gen, x_mla):
+    """Kernel starts and tails of one pass through latent-attention layers."""
+    return layers * tau * r_engine * x_gen * (1 + x_mla)
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", weights="byte", kv="byte", bandwidth="byte/s", wall="memory_bandwidth")
+def row_time(count, flops, peak, eta, weights, kv, bandwidth, eta_m):
+    """Expected time of one operator row."""
+    return count * (flops / (peak * eta) + (weights + kv) / (bandwidth * eta_m))
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", traffic="byte", bandwidth="byte/s")
+def row_training_time(count, flops, peak, eta, traffic, bandwidth, eta_m):
+    """Expected time of one operator row of a training step."""
+    return count * (flops / (peak * eta) + traffic / (bandwidth * eta_m))
+
+
+@equation(
+    "",
+    compute_floor="s",
+    memory_floor="s",
+    compute_time="s",
+    memory_time="s",
+    expected="s",
+)
+def binding_share(compute_floor, memory_floor, compute_time, memory_time, expected):
+    """Share of the expected time that the binding wall accounts for."""
+    return where(compute_floor >= memory_floor, compute_time, memory_time) / expected
+
+
+@equation("", cf="s", mf="s", lf="s", ct="s", mt="s", lt="s", expected="s")
+def binding_share_linked(cf, mf, lf, ct, mt, lt, expected):
+    """The same where links may bind."""
+    return where(lf > maximum(cf, mf), lt, where(cf >= mf, ct, mt)) / expected
+
+
+@equation("s", device="s", host="s")
+def host_bound(device, layers, host):
+    """A pass with prompt tokens is not faster than the host launches its layers."""
+    return maximum(device, layers * host)
+
+
+@equation("T", a="T", b="T", c="T", d="T")
+def sum_of_four(a, b, c, d):
+    """Sum of four quantities of one kind."""
+    return a + b + c + d
+
+
+@equation("T", a="T", b="T", c="T")
+def sum_of_three(a, b, c):
+    """Sum of three quantities of one kind."""
+    return a + b + c
+
+
+@equation("T", a="T", b="T")
+def sum_of_two(a, b):
+    """Sum of two quantities of one kind."""
+    return a + b
+
+
+@equation("T", first="T", again="T")
+def first_and_repeats(first, repeats, again):
+    """One quantity once and another `repeats` times."""
+    return first + repeats * again
+
+
+@equation("T", a="T")
+def scaled(a, factor):
+    """A quantity times a plain number."""
+    return a * factor
+
+
+@equation("", a="T", b="T")
+def ratio(a, b):
+    """Ratio of two quantities of one kind."""
+    return a / b
+
+
+@equation("T", floor="T", expected="T")
+def lower_bound(floor, expected, spread, widen):
+    """Low end of the range: a log-spread below the expectation, never below the floor."""
+    return maximum(floor, expected * exp(-spread * widen))
+
+
+@equation("T", expected="T")
+def upper_bound(expected, spread, widen):
+    """High end of the range: a log-spread above the expectation."""
+    return expected * exp(spread * widen)
+
+
+@equation("")
+def ratio_low(speedup, spread, widen, base_spread, base_widen):
+    """Low end of a ratio of two expectations with independent errors."""
+    return speedup * exp(-sqrt((spread * widen) ** 2 + (base_spread * base_widen) ** 2))
+
+
+@equation("")
+def ratio_high(speedup, spread, widen, base_spread, base_widen):
+    """High end of a ratio of two expectations with independent errors."""
+    return speedup * exp(sqrt((spread * widen) ** 2 + (base_spread * base_widen) ** 2))
+
+
+@equation("FLOP/byte", flops="FLOP", traffic="byte", cite=ROOFLINE)
+def arithmetic_intensity(flops, traffic):
+    """FLOPs a byte of memory traffic."""
+    return flops / traffic
+
+
+@equation("FLOP/byte", peak="FLOP/s", bandwidth="byte/s", cite=ROOFLINE)
+def ridge_point(peak, bandwidth):
+    """Arithmetic intensity above which the peak binds, below which the memory does."""
+    return peak / bandwidth
+
+
+@equation("1/s", time="s")
+def rate(items, time):
+    """Items a second."""
+    return items / time
+
+
+@equation("", flops="FLOP", time="s", peak="FLOP/s", cite="chowdhery2022")
+def model_flops_utilization(flops, time, peak):
+    """Share of the peak that the model's own FLOPs use."""
+    return flops / (time * peak)
+
+
+@equation("", traffic="byte", time="s", bandwidth="byte/s")
+def memory_bandwidth_utilization(traffic, time, bandwidth):
+    """Share of the memory bandwidth that the compulsory traffic uses."""
+    return traffic / (time * bandwidth)
+
+
+@equation("")
+def sustained_share(eta16, rho, halvings):
+    """Matmul share of the peak at a width below 16 bit: each halving delivers `rho` of the promised doubling."""
+    return eta16 * rho**halvings
+
+
+@equation("", matmul="FLOP/s", peak="FLOP/s")
+def measured_share(eta16, matmul, peak, reference_share):
+    """Matmul share of the peak on a chip with a published best-shape rate, relative to the calibrated chips."""
+    return eta16 * (matmul / peak) / reference_share
+
+
+@equation("")
+def context_midpoint(prompt, output):
+    """Mean context over the decoding of `output` tokens after a prompt."""
+    return prompt + output / 2
+
+
+@equation("", a="T", b="T")
+def at_least(a, b):
+    """Whether a reaches b."""
+    return a >= b

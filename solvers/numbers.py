@@ -1,0 +1,140 @@
+"""The numbers of one request: every input of a computation with its symbol, unit and origin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from mlwalls.solvers.derivation import YOU, Origin, Value
+from mlwalls.solvers.errors import CallError
+from mlwalls.zoo import Entry
+
+
+class Numbers(Mapping[str, Value]):
+    """Symbol → value. Filled in `resolve`; read as attributes in `compute`."""
+
+    def __init__(self, values: Mapping[str, Value] | None = None) -> None:
+        self._values: dict[str, Value] = dict(values or {})
+
+    def __getitem__(self, symbol: str) -> Value:
+        return self._values[symbol]
+
+    def __getattr__(self, symbol: str) -> Value:
+        try:
+            return self.__dict__["_values"][symbol]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(f"no number {symbol!r} was resolved") from None
+
+    def __iter__(self) -> Any:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def _put(self, symbol: str, number: Any, unit: str, origin: Origin) -> Value:
+        value = Value(symbol, _plain(number), unit, origin)
+        self._values[symbol] = value
+        return value
+
+    def you(self, symbol: str, number: Any, unit: str = "") -> Value:
+        """Add what the caller gave (a number, or a list for several cases)."""
+        return self._put(symbol, number, unit, YOU)
+
+    def zoo(self, symbol: str, entry: Entry, path: str, unit: str | None = None) -> Value:
+        """Add a zoo number; raises ZooError where the entry does not have it."""
+        number = entry.number(path)
+        origin = Origin("zoo", entry.id, number.source, number.checked)
+        return self._put(symbol, number.value, number.unit if unit is None else unit, origin)
+
+    def alias(self, symbol: str, existing: str) -> None:
+        """Let `symbol` be read where `existing` is meant; it prints under its own name, `existing`."""
+        self._values[symbol] = self._values[existing]
+
+    def zoo_flag(self, symbol: str, entry: Entry, path: str, if_true: float, if_false: float) -> Value:
+        """Add a number that follows from a yes or no in the entry's configuration."""
+        number = entry.number("config.layers")
+        origin = Origin("zoo", entry.id, number.source, number.checked)
+        return self._put(symbol, if_true if entry.flag(path) else if_false, "", origin)
+
+    def defined(self, symbol: str, number: float, unit: str = "", source: str = "") -> Value:
+        """Add a number that is true by definition or by the format named."""
+        return self._put(symbol, number, unit, Origin("defined", source=source))
+
+    def assumed(self, symbol: str, number: float, low: float, high: float, unit: str = "", source: str = "") -> Value:
+        """Add an assumption with its plausible range."""
+        return self._put(symbol, number, unit, Origin("assumed", source=source, low=low, high=high))
+
+    def calibrated(self, constants: Mapping[str, Any], name: str, symbol: str = "") -> Value:
+        """Add a constant of a calibration file: {value, low, high, unit, source}."""
+        c = constants[name]
+        origin = Origin("calibrated", source=c["source"], low=float(c["low"]), high=float(c["high"]))
+        return self._put(symbol or name, float(c["value"]), c.get("unit", ""), origin)
+
+    def replaced(self, numbers: Mapping[str, Any]) -> Numbers:
+        """Return a copy with other numbers (arrays too) for some symbols; origins and units stay."""
+        values = dict(self._values)
+        for symbol, number in numbers.items():
+            old = values[symbol]
+            new = Value(old.name, number, old.unit, old.origin)
+            values.update({s: new for s, v in self._values.items() if v is old})
+        return Numbers(values)
+
+    def override(self, assignments: Iterable[str]) -> None:
+        """Apply the caller's ``set`` list (``"name=value"``).
+
+        Raises:
+            CallError: no such symbol, or not a finite number that makes sense for it.
+        """
+        for text in assignments:
+            symbol, _, given = text.partition("=")
+            symbol, given = symbol.strip(), given.strip()
+            old = self._values.get(symbol)
+            if old is None:
+                near = get_close_matches(symbol, list(self._values), 3, 0.5)
+                fixed = [f"{name}={given or '1'}" for name in near]
+                raise CallError(
+                    "set",
+                    f"{text!r} names no number of this calculation; the names are those printed in work before the steps.",
+                    choices=fixed,
+                    repair={"set": _swap(assignments, text, fixed[0])} if fixed else {},
+                )
+            try:
+                number = float(given)
+            except ValueError:
+                number = math.nan
+            share = symbol.startswith("eta")
+            if (
+                not math.isfinite(number)
+                or number < 0
+                or (number == 0 and _plain(old.value) != 0)
+                or (share and number > 1)
+            ):
+                limit = "in 0..1, above 0" if share else "finite and above 0"
+                fixed_text = f"{symbol}={_shown(old.value)}"
+                raise CallError(
+                    "set",
+                    f"{text!r}: {symbol} must be a number {limit} (in {old.unit or 'counts'}); it is {_shown(old.value)} unless set.",
+                    repair={"set": _swap(assignments, text, fixed_text)},
+                )
+            new = Value(old.name, number, old.unit, YOU)
+            self._values.update({s: new for s, v in self._values.items() if v is old})
+
+
+def _swap(assignments: Iterable[str], old: str, new: str) -> list[str]:
+    return [new if a == old else a for a in assignments]
+
+
+def _shown(number: Any) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+def _plain(number: Any) -> Any:
+    if isinstance(number, (list, tuple)):
+        if len(number) == 1:
+            return float(number[0])
+        import numpy
+
+        return numpy.array(number, dtype=float)
+    return float(number) if isinstance(number, (int, float)) else number

@@ -1,0 +1,136 @@
+"""A recorded derivation as the lines of the published grammar (docs/grammar.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mlwalls.solvers.derivation import Applied, Column, Constant, Derivation, Origin, Step, Table, Value
+
+
+def exact(number: Any) -> str:
+    """Print an input exactly, as short as that can be."""
+    if isinstance(number, bool):
+        raise TypeError("a truth value is not a number")
+    if isinstance(number, int):
+        return str(number) if abs(number) < 10**12 or number % 1000 else _shorter(number)
+    if isinstance(number, float):
+        return str(int(number)) if number.is_integer() and abs(number) < 1e12 else _shorter(number)
+    return f"[{','.join(exact(n) for n in number.tolist())}]"
+
+
+def _shorter(number: float) -> str:
+    text = repr(float(number))
+    for digits in range(1, 17):
+        candidate = f"{number:.{digits}g}"
+        if float(candidate) == float(number):
+            return candidate if len(candidate) <= len(text) else text
+    return text
+
+
+def rounded(number: Any) -> str:
+    """Print a computed number with six significant digits."""
+    if isinstance(number, (int, float)):
+        return f"{number:.6g}"
+    return f"[{','.join(rounded(n) for n in number.tolist())}]"
+
+
+def work(derivation: Derivation) -> list[str]:
+    """Return the program: origin lines for every input that a step used, then the steps in order."""
+    steps = [line for step in derivation.steps for line in _lines(step)]
+    return [*_origins(derivation), *steps]
+
+
+def citations(derivation: Derivation) -> list[tuple[str, bool]]:
+    """Return (source id, checked) of everything that the derivation rests on, in order of use."""
+    found: dict[str, bool] = {}
+    for value in _inputs(derivation):
+        if value.origin.source:
+            found[value.origin.source] = found.get(value.origin.source, True) and value.origin.checked
+    for step in derivation.steps:
+        for cited in step.cite if isinstance(step, Step) else ():
+            found.setdefault(cited, True)
+    return list(found.items())
+
+
+def unverified(derivation: Derivation) -> list[Value]:
+    """Return the inputs that nobody checked against their source."""
+    return [value for value in _inputs(derivation) if not value.origin.checked]
+
+
+def _lines(step: Step | Table) -> Iterator[str]:
+    if isinstance(step, Table):
+        for name, cells in step.recorded or ():
+            body = "; ".join(f"{k} = {c.text() if isinstance(c, Applied) else c.name}" for k, c in cells.items())
+            yield f"{step.name} {name}: {body}"
+        return
+    tail = f" [{', '.join(step.cite)}]" if step.cite else ""
+    if step.kind == "column":
+        assert step.applied is not None
+        yield f"{step.name} = {step.applied.text()}"
+        return
+    if step.kind == "check":
+        assert step.applied is not None
+        yield f"check: {step.applied.text()}"
+        return
+    assert step.value is not None
+    number = rounded(step.value.value) + (f" {step.value.unit}" if step.value.unit else "")
+    if step.kind == "search":
+        yield f"{step.name} = {number} = search: {step.rule}" + (f"; {step.detail}" if step.detail else "")
+    elif step.kind == "choice":
+        arrow = step.chosen if isinstance(step.chosen, str) else f"[{','.join(step.chosen)}]"
+        names = ",".join(o.name for o in step.options)
+        yield f"{step.name} = {step.rule}({names}) = {number}{tail} -> {arrow}"
+    else:
+        assert step.applied is not None
+        text = step.applied.text()
+        yield f"{step.name} = {f'sum({text})' if step.kind == 'sum' else text} = {number}{tail}"
+
+
+def _applications(derivation: Derivation) -> Iterator[Applied | Value]:
+    for step in derivation.steps:
+        if isinstance(step, Table):
+            for _, cells in step.recorded or ():
+                yield from cells.values()
+        else:
+            yield from step.options
+            if step.applied is not None:
+                yield step.applied
+
+
+def _inputs(derivation: Derivation) -> list[Value]:
+    found: dict[str, Value] = {}
+    for item in _applications(derivation):
+        arguments: Iterable[Value] = item.arguments if isinstance(item, Applied) else (item,)
+        for value in arguments:
+            if value.origin.kind != "step" and not isinstance(value, Column):
+                other = found.setdefault(value.name, value)
+                if other is not value and other.value is not value.value and other.value != value.value:
+                    raise TypeError(f"{value.name} names two numbers")
+        if isinstance(item, Applied):
+            for symbol, constant in item.equation.template.constants.items():
+                if symbol not in found:
+                    found[symbol] = _constant(constant)
+    return list(found.values())
+
+
+def _constant(constant: Constant) -> Value:
+    return Value(constant.symbol, float(constant), constant.unit, Origin("defined", source=constant.source))
+
+
+def _origins(derivation: Derivation) -> list[str]:
+    groups: dict[str, list[str]] = {}
+    for value in _inputs(derivation):
+        origin = value.origin
+        unit = f" {value.unit}" if value.unit else ""
+        spread = f" ({origin.low:g}..{origin.high:g})" if origin.low is not None and origin.high is not None else ""
+        groups.setdefault(_head(origin), []).append(f"{value.name}={exact(value.value)}{unit}{spread}")
+    order = ("zoo", "you", "defined", "calibrated", "assumed")
+    heads = sorted(groups, key=lambda head: order.index(head.split()[0]))
+    return [f"{head}: {', '.join(groups[head])}" for head in heads]
+
+
+def _head(origin: Origin) -> str:
+    entry = f" {origin.entry}" if origin.entry else ""
+    source = f" [{origin.source}{'' if origin.checked else '?'}]" if origin.source else ""
+    return f"{origin.kind}{entry}{source}"

@@ -1,0 +1,222 @@
+"""The roofline tool's typed result and its wording."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.roofline_compute import Structure, compute
+from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
+from mlwalls.solvers.words import figure, first, fit_result, plural, seconds
+from pydantic import Field
+
+_WALLS = {
+    "compute_floor": "compute_throughput",
+    "memory_floor": "memory_bandwidth",
+    "link_floor": "communication",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the wording needs besides numbers."""
+
+    model: str
+    hardware: tuple[str, ...]
+    request: Any
+    phase: str
+
+
+class RooflineResult(SolverResult):
+    """Typed outputs; a `_list` field repeats a figure for every batch size, in order."""
+
+    phase: str = Field(description="prefill, decode, training or inference.")
+    fits: bool | None = Field(default=None, description="Whether weights, cache or training states fit.")
+    expected_ms: float = Field(description="Calibrated expectation of the pass (inference: the request).")
+    low_ms: float = Field(description="Low end of the range.")
+    high_ms: float = Field(description="High end of the range.")
+    floor_ms: float = Field(description="Lower bound: peak rates, compulsory traffic.")
+    throughput_tokens_per_s: float | None = Field(default=None, description="Tokens a second, all sequences.")
+    throughput_samples_per_s: float | None = Field(default=None, description="Samples a second.")
+    arithmetic_intensity_flop_per_byte: float | None = Field(
+        default=None, description="FLOPs a byte of compulsory traffic."
+    )
+    ridge_point_flop_per_byte: float | None = Field(
+        default=None, description="Intensity at which compute begins to bind."
+    )
+    compute_floor_ms: float | None = Field(default=None, description="FLOPs at peak.")
+    memory_floor_ms: float | None = Field(default=None, description="Bytes at full bandwidth.")
+    link_floor_ms: float | None = Field(default=None, description="Link bytes at full rate.")
+    compute_time_ms: float | None = Field(default=None, description="Part of expected: FLOPs.")
+    memory_time_ms: float | None = Field(default=None, description="Part of expected: bytes.")
+    link_time_ms: float | None = Field(default=None, description="Part of expected: all-reduces.")
+    overhead_ms: float | None = Field(default=None, description="Part of expected: kernel starts and tails.")
+    prefill_expected_ms: float | None = Field(default=None, description="inference: prefill of the prompt.")
+    decode_expected_ms: float | None = Field(default=None, description="inference: one decode step.")
+    mfu_percent: float | None = Field(
+        default=None, description="Model FLOPs utilization implied (causal attention count)."
+    )
+    mbu_percent: float | None = Field(default=None, description="Memory bandwidth utilization implied.")
+    crossover_batch: int | None = Field(default=None, description="Smallest batch that is compute-bound.")
+    weights_gb: float | None = Field(default=None, description="Resident weights an accelerator.")
+    kv_cache_gb: float | None = Field(default=None, description="Keys and values an accelerator.")
+    needed_gb: float | None = Field(default=None, description="Memory needed an accelerator.")
+    headroom_gb: float | None = Field(default=None, description="Nominal capacity left; negative: short by.")
+    speedup: float | None = Field(default=None, description="Expected speedup over baseline_hardware.")
+    speedup_low: float | None = Field(default=None, description="Low end of it.")
+    speedup_high: float | None = Field(default=None, description="High end of it.")
+    floor_speedup: float | None = Field(default=None, description="Ratio of the floors.")
+    flops_ratio: float | None = Field(default=None, description="Ratio of the peaks.")
+    bandwidth_ratio: float | None = Field(default=None, description="Ratio of the memory bandwidths.")
+    base_expected_ms: float | None = Field(default=None, description="Expectation on baseline_hardware.")
+    base_floor_ms: float | None = Field(default=None, description="Floor on baseline_hardware.")
+    op_rows: list[str] | None = Field(default=None, description="Operators.")
+    op_time_ms: list[float] | None = Field(default=None, description="Expected time of each operator.")
+    batch_list: list[float] | None = Field(default=None, description="Batch sizes, where several.")
+    expected_ms_list: list[float] | None = Field(default=None, description="Expectation at each batch.")
+    floor_ms_list: list[float] | None = Field(default=None, description="Floor at each batch.")
+    throughput_list: list[float] | None = Field(default=None, description="Items a second at each batch.")
+
+
+def present(problem: Problem, out: dict[str, Value], d: Derivation) -> Presentation:
+    """Word the answer: infeasible first, then the number with its range, the binding wall and why."""
+    s: Structure = problem.structure
+    names: Names = problem.context
+    warnings: list[str] = []
+    short = -first(out["headroom"]) if "headroom" in out else 0.0
+    feasible = short <= 0
+    binding = _binding(s, out)
+    sentence = _speedup(s, names, out, binding) if "speedup" in out else _single(s, names, out, binding)
+    if not feasible:
+        sentence = _infeasible(problem, names, out, short) + " If it did fit: " + sentence
+        binding = Binding("memory_capacity", binding.slug)
+    return Presentation(sentence, feasible, binding, _result(problem, out, d, feasible), warnings)
+
+
+def _binding(s: Structure, out: dict[str, Value]) -> Binding:
+    stem = "decode_" if "decode_floor" in out else ""
+    floors = {k: first(out[f"{stem}{k}"]) for k in _WALLS if f"{stem}{k}" in out}
+    ranked = sorted(floors, key=lambda k: floors[k], reverse=True)
+    slug = "serving_phases" if stem and _prefill_dominates(out) else _WALLS[ranked[0]]
+    return Binding(slug, _WALLS[ranked[1]], first(out["binding_share"]) if not stem else None)
+
+
+def _prefill_dominates(out: dict[str, Value]) -> bool:
+    return 2 * first(out["prefill_expected"]) > first(out["expected"])
+
+
+def _work_of(s: Structure, names: Names) -> str:
+    r = names.request
+    batch = f"batch {r.batch_sizes[0]}"
+    where = {
+        "decode": f"one decode step, {batch}, context {r.seq_len}",
+        "prefill": f"prefill of {r.seq_len} tokens, {batch}",
+        "training": f"one training step, {batch}" + (f" x {r.seq_len} tokens" if s.kind == "transformer" else ""),
+        "inference": f"a request of {r.seq_len} + {r.output_tokens} tokens, {batch}"
+        if s.kind == "transformer"
+        else f"inference, {batch}",
+    }[s.phase]
+    return f"{names.model}, {where}"
+
+
+def _on(names: Names) -> str:
+    count = names.request.n_accelerators
+    return names.hardware[0] if count == 1 else f"{count} x {names.hardware[0]}"
+
+
+def _why(s: Structure, out: dict[str, Value], binding: Binding) -> str:
+    name = binding.slug.replace("_", " ")
+    if s.phase == "inference" and s.kind == "transformer":
+        return f"each decode step is bound by {name}; prefill takes {seconds(first(out['prefill_expected']))} of it"
+    intensity, ridge = first(out["arithmetic_intensity"]), first(out["ridge_point"])
+    relation = "below" if intensity < ridge else "above"
+    text = f"{name} binds ({figure(100 * (binding.share or 0))} % of it): {figure(intensity)} FLOP/byte is {relation} the ridge of {figure(ridge)}"
+    if "crossover_batch" not in out and s.phase == "decode" and len(s.devices) == 1:
+        text += "; no batch size makes this compute-bound, since every sequence brings its own cache"
+    elif "crossover_batch" in out and first(out["crossover_batch"]) > 1:
+        text += f"; compute would bind from batch {first(out['crossover_batch']):.0f}"
+    return text
+
+
+def _single(s: Structure, names: Names, out: dict[str, Value], binding: Binding) -> str:
+    low, high, floor = first(out["low"]), first(out["high"]), first(out["floor"])
+    unit = "tokens/s" if s.kind == "transformer" else "samples/s" if s.kind == "sample" else "kernels/s"
+    return (
+        f"{_work_of(s, names)} on {_on(names)}: {seconds(first(out['expected']))} expected "
+        f"({seconds(low)} to {seconds(high)}; floor {seconds(floor)}), {figure(first(out['throughput']))} {unit}; "
+        f"{_why(s, out, binding)}."
+    )
+
+
+def _speedup(s: Structure, names: Names, out: dict[str, Value], binding: Binding) -> str:
+    get = lambda key: figure(first(out[key]))  # noqa: E731
+    return (
+        f"{_on(names)} runs {_work_of(s, names)} {get('speedup')}x as fast as {names.hardware[1]} "
+        f"(range {get('speedup_low')}x to {get('speedup_high')}x; {get('floor_speedup')}x at the roofline floor), "
+        f"with {get('flops_ratio')}x the FLOP/s and {get('bandwidth_ratio')}x the memory bandwidth: "
+        f"{seconds(first(out['base_expected']))} becomes {seconds(first(out['expected']))}; {_why(s, out, binding)}."
+    )
+
+
+def _infeasible(problem: Problem, names: Names, out: dict[str, Value], short: float) -> str:
+    needed, capacity = first(out["needed"]), first(problem.numbers.capacity)
+    parts = [
+        f"{figure(first(out[k]) / 1e9)} GB {label}"
+        for k, label in (("weights", "weights"), ("kv_cache", "KV-cache"))
+        if k in out
+    ]
+    classes = f" ({' + '.join(parts)})" if parts else " (weights, gradients and Adam states; activations come on top)"
+    return (
+        f"Does not fit: {names.model} needs {figure(needed / 1e9)} GB an accelerator{classes}, "
+        f"{figure(short / 1e9)} GB more than the {figure(capacity / 1e9)} GB ({figure(capacity / 2**30)} GiB) of {names.hardware[0]}. "
+        f"{_remedy(problem, names)}"
+    )
+
+
+def _remedy(problem: Problem, names: Names) -> str:
+    """Say what would fit: the fewest accelerators in tensor parallel, or a narrower weight format on this one."""
+    found = []
+    s: Structure = problem.structure
+    heads = int(problem.numbers["heads"].value) if "heads" in problem.numbers else 1
+    if s.devices[0].has_link and s.shape is not None:
+        wide = dataclasses.replace(s, shape=dataclasses.replace(s.shape, sharded=True))
+        for ranks in (k for k in (2, 4, 8, 16, 32, 64) if heads % k == 0 and k > names.request.n_accelerators):
+            if _fits(wide, problem, {"tp": float(ranks)}):
+                found.append(f"n_accelerators={ranks}")
+                break
+    if not (s.memory and s.memory.training):
+        for name, width in (("fp8", 1.0), ("int4", 0.53125)):
+            narrower = {
+                k: width for k in ("w_bytes", "e_bytes") if k in problem.numbers and first(problem.numbers[k]) > width
+            }
+            if narrower and _fits(s, problem, narrower):
+                found.append(f"weight_dtype={name}")
+                break
+    return f"It fits with {' or '.join(found)}." if found else "No tensor-parallel group of up to 64 holds it."
+
+
+def _fits(s: Structure, problem: Problem, change: dict[str, float]) -> bool:
+    out = compute(s, problem.numbers.replaced(change), Derivation(record=False))
+    return first(out["headroom"]) >= 0
+
+
+def _result(problem: Problem, out: dict[str, Value], d: Derivation, feasible: bool) -> RooflineResult:
+    s: Structure = problem.structure
+    extra: dict[str, Any] = {"phase": s.phase}
+    if "headroom" in out:
+        extra["fits"] = feasible
+    if s.several:
+        extra |= {
+            "batch_list": problem.numbers.batch.value.tolist(),
+            "expected_ms_list": plural(out["expected"], 1e-3),
+            "floor_ms_list": plural(out["floor"], 1e-3),
+            "throughput_list": plural(out["throughput"], 1),
+        }
+    elif len(d.tables) == 1 and "time" in d.tables[0].units:
+        rows = list(d.tables[0].cells("time"))
+        extra["op_rows"] = [name for name, _ in rows]
+        extra["op_time_ms"] = [float(f"{t * 1e3:.6g}") for _, t in rows]
+    skip = {"throughput_tokens_per_s"} if s.kind != "transformer" else {"throughput_samples_per_s"}
+    return fit_result(RooflineResult, out, extra, skip)
