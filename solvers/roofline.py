@@ -96,6 +96,10 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
         assert model is not None
         shape = resolve_model(n, model, request.weight_dtype, request.kv_dtype, ranks)
         _check_ranks(request, n)
+        if phase == "training" and shape.attention == "none":
+            raise CallError(
+                "phase", f"{model.name} has no attention to train by this model.", choices=("decode", "prefill")
+            )
     elif kind == "sample":
         assert model is not None
         kernel = resolve_sample(n, model, request.weight_dtype, phase == "training", warnings)

@@ -118,6 +118,8 @@ def stored_formats(model: Entry, weight_format: str) -> tuple[str, str, str]:
 
 def _resolve_mlp(n: Numbers, model: Entry, moe: bool) -> bool:
     n.zoo_flag("matrices", model, "config.gated_ffn", 3, 2)
+    if not moe and not model.has("config.ffn"):
+        return False
     if not moe:
         n.zoo("ffn", model, "config.ffn", "")
         n.alias("dense_layers", "layers")
@@ -143,9 +145,10 @@ def _resolve_mlp(n: Numbers, model: Entry, moe: bool) -> bool:
 
 
 def _resolve_attention(n: Numbers, model: Entry, attention: Attention) -> tuple[bool, bool]:
-    windowed = linear = False
+    windowed = False
+    linear = _resolve_linear(n, model)
     if attention == "none":
-        return False, model.has("linear.state_bytes")
+        return False, linear
     n.zoo("heads", model, "config.heads", "")
     if attention == "mla":
         for symbol, path in (
@@ -167,11 +170,14 @@ def _resolve_attention(n: Numbers, model: Entry, attention: Attention) -> tuple[
             n.zoo("window", model, "config.window", "token")
             n.zoo("window_layers", model, "config.window_layers", "")
             n.zoo("full_layers", model, "config.full_layers", "")
-    if model.has("config.linear_layers") and model.number("config.linear_layers").value > 0:
-        linear = True
-        n.zoo("linear_layers", model, "config.linear_layers", "")
-        n.zoo("state_bytes", model, "linear.state_bytes", "byte")
-        n.zoo("linear_params", model, "linear.projection_parameters", "")
-        if "full_layers" not in n:
-            n.zoo("full_layers", model, "config.full_layers", "")
     return windowed, linear
+
+
+def _resolve_linear(n: Numbers, model: Entry) -> bool:
+    if not model.has("config.linear_layers") or model.number("config.linear_layers").value == 0:
+        return False
+    n.zoo("linear_layers", model, "config.linear_layers", "")
+    n.zoo("state_bytes", model, "linear.state_bytes", "byte")
+    n.zoo("linear_params", model, "linear.projection_parameters", "")
+    n.zoo("full_layers", model, "config.full_layers", "")
+    return True

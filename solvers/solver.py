@@ -8,6 +8,7 @@ number; `present` words the answer from what was computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -144,13 +145,13 @@ class Solver:
 def _out_of_range(error: NonFiniteError, problem: Problem, solver: Solver) -> CallError:
     """Blame the caller's own most extreme number for a step that is not finite."""
     given = [v for v in problem.numbers.values() if v.origin.kind == "you" and isinstance(v.value, float)]
-    far = max(given, key=lambda v: abs(v.value) if v.value else 0.0, default=None)
-    what = f"{far.name}={far.value:g} makes" if far else "these arguments make"
-    arguments = problem.scenario
-    name = next((k for k in arguments if far is not None and (k == far.name or k.startswith(far.name))), "set")
+    far = max(given, key=lambda v: abs(math.log10(abs(v.value))) if v.value else 0.0, default=None)
+    what = f"{far.name}={far.value:g} makes" if far is not None else "these arguments make"
+    problem_text = f"{what} the step {error.name!r} infinite or undefined. Give a realistic number."
+    assignments = problem.scenario.get("set", [])
+    kept = [a for a in assignments if far is None or a.partition("=")[0].strip() != far.name]
+    if kept != assignments:
+        return CallError("set", problem_text, repair={"set": kept})
+    name = next((k for k in problem.scenario if far is not None and k.startswith(far.name)), "set")
     default = solver.example.get(name)
-    return CallError(
-        name,
-        f"{what} the step {error.name!r} infinite or undefined. Give a smaller, realistic number.",
-        repair={name: default} if default is not None else {},
-    )
+    return CallError(name, problem_text, repair={name: default} if default is not None else {})

@@ -1,0 +1,121 @@
+"""Names as people type them: one resolver for tools, completions and the command.
+
+An exact id, name or alias wins. Otherwise every word of the query must stand in the entry's own words; a bare
+major version ("llama 3") also stands for its minor ones. A misspelling never resolves by itself: it gives the nearest.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mlwalls.zoo.entry import Entry, Resolution, UnknownName
+
+_WORDS = re.compile(r"\d+(?:\.\d+)*x\d+[bm]?|\d+(?:\.\d+)*(?:gib|gb|gig|g|b|m|k|e|p)?(?![a-z])|\d+(?:\.\d+)*|[a-z]+")
+_IGNORED = frozenset(
+    "instruct chat it base hf the nvidia geforce tesla amd instinct google cloud meta ai apple aws amazon intel gpu chip accelerator model".split()  # noqa: SIM905
+)
+_SAME = {"gb": "gb", "gib": "gb", "gig": "gb", "g": "gb"}
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Split a name into comparable words: ``"A100-80G"`` → ``("a", "100", "80gb")``."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"(\d)\s+(gib|gb|gig|b)\b", r"\1\2", plain)
+    found = []
+    for word in _WORDS.findall(plain):
+        match = re.fullmatch(r"(\d[\d.]*)(gib|gb|gig|g)", word)
+        found.append(f"{match[1]}gb" if match else word)
+    return tuple(found)
+
+
+def key(text: str) -> str:
+    """Return what two spellings of the same name have in common."""
+    return "".join(words(text))
+
+
+def _significant(text: str) -> tuple[str, ...]:
+    kept = tuple(w for w in words(text) if w not in _IGNORED)
+    return kept or words(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    entry: Entry
+    keys: frozenset[str]
+    words: frozenset[str]
+    extra: int
+
+
+class Names:
+    """The names of one kind's entries."""
+
+    def __init__(self, kind: str, entries: Sequence[Entry]) -> None:
+        self._kind = kind
+        self._known = [_known(entry) for entry in entries]
+        self._exact: dict[str, _Known] = {}
+        for known in self._known:
+            for k in known.keys:
+                self._exact.setdefault(k, known)
+
+    def resolve(self, text: str) -> Resolution:
+        """Return the entry that `text` names.
+
+        Raises:
+            UnknownName: none, or the text says too little.
+        """
+        wanted = _significant(text)
+        exact = self._exact.get(key(text)) or self._exact.get("".join(wanted))
+        if exact is not None and key(text) in (key(exact.entry.id), key(exact.entry.name)):
+            return Resolution(exact.entry, text)
+        matching = self._matching(wanted)
+        if exact is None and not matching:
+            raise UnknownName(self._kind, text, self.nearest(text))
+        best = exact or matching[0]
+        others = tuple(m.entry.id for m in matching if m is not best)
+        note = ""
+        if others and not _says_all(wanted, best):
+            named = ", ".join(others[:4]) + (" and more" if len(others) > 4 else "")
+            note = f"{text!r} could be several: took {best.entry.id}; others: {named}"
+        return Resolution(best.entry, text, note, others if note else ())
+
+    def _matching(self, wanted: tuple[str, ...]) -> list[_Known]:
+        if not any(w.isalpha() for w in wanted) or sum(len(w) for w in wanted) < 3:
+            return []
+        found = [k for k in self._known if all(_stands_in(w, k.words) for w in wanted)]
+        return sorted(found, key=lambda k: (k.extra, k.entry.id))
+
+    def nearest(self, text: str, limit: int = 5) -> tuple[str, ...]:
+        """Return the ids whose names are nearest to `text`."""
+        from rapidfuzz import fuzz, process
+
+        spelled: list[tuple[str, str]] = [
+            (key(name), k.entry.id) for k in self._known for name in (k.entry.id, k.entry.name, *k.entry.aliases)
+        ]
+        ranked = process.extract(key(text), [s for s, _ in spelled], scorer=fuzz.WRatio, limit=40, score_cutoff=45)
+        ids = list(dict.fromkeys(spelled[index][1] for _, _, index in ranked))
+        return tuple(ids[:limit])
+
+    def complete(self, prefix: str, limit: int) -> list[str]:
+        """Return ids that contain the typed words' beginnings, those that start with it first."""
+        typed = key(prefix)
+        found = [k.entry.id for k in self._known if any(typed in key(n) for n in (k.entry.id, k.entry.name))]
+        return sorted(found, key=lambda i: (not key(i).startswith(typed), i))[:limit]
+
+
+def _known(entry: Entry) -> _Known:
+    names = (entry.id, entry.name, *entry.aliases)
+    keys = frozenset(k for name in names for k in (key(name), "".join(_significant(name))))
+    own = frozenset(w for name in names for w in words(name))
+    return _Known(entry, keys, own, len(set(words(entry.id)) - _IGNORED))
+
+
+def _stands_in(word: str, known: Iterable[str]) -> bool:
+    return any(word == w or (word.isdigit() and w.startswith(word + ".")) for w in known)
+
+
+def _says_all(wanted: tuple[str, ...], known: _Known) -> bool:
+    """Whether the query says everything that the entry's id says."""
+    return set(_significant(known.entry.id)) <= set(wanted)
