@@ -332,6 +332,7 @@ class Derivation:
                 next(o.name for o in options if float(_at(o.value, i)) == float(n))
                 for i, n in enumerate(number.tolist())
             ]
+            chosen = chosen[0] if len(set(chosen)) == 1 else chosen
         self._add(Step("choice", name, value, rule=rule, options=options, chosen=chosen, cite=cite))
         return Choice(value, chosen)
 

@@ -96,7 +96,7 @@ def sustained_shares(d: Derivation, n: Numbers, device: Device) -> dict[str, Val
     eta16 = n.eta16
     if device.measured:
         peak16 = n[f"{p}peak_bf16"] if f"{p}peak_bf16" in n else n[f"{p}peak"]
-        eta16 = d.step(f"{p}eta16", eq.measured_share(n.eta_ref, n[f"{p}matmul"], peak16, n.reference_share))
+        eta16 = d.step(f"{p}eta_chip", eq.measured_share(n.eta16, n[f"{p}matmul"], peak16, n.reference_share))
     shares: dict[str, Value] = {}
     for symbol, halvings in device.halvings:
         if halvings == 0:
@@ -124,7 +124,6 @@ def serving_constants(n: Numbers, shape: ModelShape, devices: tuple[Device, ...]
     constants: dict[str, Any] = calibration("serving")["constants"]
     n.calibrated(constants, "eta16")
     if any(device.measured for device in devices):
-        n.calibrated(constants, "eta16", "eta_ref")
         n.assumed("reference_share", REFERENCE_SHARE, 0.75, 0.82, source="cal_serving")
     for name in ("rho", "tau", "eta_link", "eta_attention", "eta_memory", "t_host"):
         n.calibrated(constants, name)

@@ -134,7 +134,9 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
         resolve_spread(n, shape, phase, request.weight_dtype, model, devices, warnings)
     _context_limit(request, model, warnings)
     all_reduces = int(ranks > 1) and int(n.per_layer.value) if shape else 0
-    structure = Structure(phase, kind, shape, kernel, memory, devices, all_reduces, len(request.batch_sizes) > 1)
+    structure = Structure(
+        phase, kind, shape, kernel, memory, devices, all_reduces, len(request.batch_sizes) > 1, request.detail == "full"
+    )
     scenario = _scenario(request, phase, model, entries)
     context = Names(model.name if model else "the kernel", tuple(e.name for e in entries), request, phase)
     return Problem(structure, n, warnings, scenario, context)

@@ -34,6 +34,7 @@ class Structure:
     devices: tuple[Device, ...]
     all_reduces: int
     several: bool
+    operators: bool
 
 
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
@@ -45,11 +46,11 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     first = s.devices[0]
     out["binding_share"] = share_of(d, times[0])
     _range(s, n, d, out)
-    _rates(n, d, out, tables, first)
+    _rates(n, d, out, tables, first, len(s.devices) == 2 or s.several)
     if len(s.devices) == 2:
         _compare(n, d, out)
         return out
-    if d.record and len(tables) == 1 and not s.several:
+    if d.record and s.operators and len(tables) == 1 and not s.several:
         d.column(tables[0], "time", _operator_time(s, n, tables[0]))
     if d.record and s.phase in ("decode", "prefill", "inference") and s.kind != "kernel" and len(tables) == 1:
         crossing = _crossover(s, n, d, times[0])
@@ -166,11 +167,11 @@ def _range(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> No
     out["high"] = d.step("high", eq.upper_bound(out["expected"], n.spread_high, n.widen))
 
 
-def _rates(n: Numbers, d: Derivation, out: dict[str, Value], tables: list[Table], first: Device) -> None:
+def _rates(n: Numbers, d: Derivation, out: dict[str, Value], tables: list[Table], first: Device, short: bool) -> None:
     request = len(tables) == 2
     items = d.step("generated", eq.product(n.batch, n.output)) if request else out["tokens"]
     out["throughput"] = d.step("throughput", eq.rate(items, out["expected"]))
-    if request:
+    if request or short:
         return
     op = tables[0]
     flops = d.sum("flops_total", eq.row_flops(op["count"], op["flops"]))
@@ -184,9 +185,9 @@ def _rates(n: Numbers, d: Derivation, out: dict[str, Value], tables: list[Table]
 
 def _compare(n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
     speedup = out["speedup"] = d.step("speedup", eq.ratio(out["base_expected"], out["expected"]))
-    spread = (n.spread_high, n.widen, n.spread_high, n.base_widen)
-    out["speedup_low"] = d.step("speedup_low", eq.ratio_low(speedup, *spread))
-    out["speedup_high"] = d.step("speedup_high", eq.ratio_high(speedup, *spread))
+    joint = d.step("joint_spread", eq.joint_spread(n.spread_high, n.widen, n.base_widen))
+    out["speedup_low"] = d.step("speedup_low", eq.ratio_low(speedup, joint))
+    out["speedup_high"] = d.step("speedup_high", eq.ratio_high(speedup, joint))
     out["floor_speedup"] = d.step("floor_speedup", eq.ratio(out["base_floor"], out["floor"]))
     out["flops_ratio"] = d.step("flops_ratio", eq.ratio(n.peak, n.base_peak))
     out["bandwidth_ratio"] = d.step("bandwidth_ratio", eq.ratio(n.bandwidth, n.base_bandwidth))

@@ -17,6 +17,11 @@ _WALLS = {
     "memory_floor": "memory_bandwidth",
     "link_floor": "communication",
 }
+# What a comparison leaves to its work, to stay short.
+_PARTS = {f"{p}_{k}_ms" for p in ("compute", "memory", "link") for k in ("floor", "time")} | {
+    "overhead_ms",
+    "weights_gb",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,54 +35,52 @@ class Names:
 
 
 class RooflineResult(SolverResult):
-    """Typed outputs; a `_list` field repeats a figure for every batch size, in order."""
+    """Typed outputs, an accelerator each; `_list` repeats a figure for every batch size, `base_` is baseline_hardware."""
 
     phase: str = Field(description="prefill, decode, training or inference.")
-    fits: bool | None = Field(default=None, description="Whether weights, cache or training states fit.")
-    expected_ms: float = Field(description="Calibrated expectation of the pass (inference: the request).")
-    low_ms: float = Field(description="Low end of the range.")
-    high_ms: float = Field(description="High end of the range.")
-    floor_ms: float = Field(description="Lower bound: peak rates, compulsory traffic.")
-    throughput_tokens_per_s: float | None = Field(default=None, description="Tokens a second, all sequences.")
-    throughput_samples_per_s: float | None = Field(default=None, description="Samples a second.")
+    fits: bool | None = Field(default=None, description="Whether memory suffices.")
+    expected_ms: float = Field(description="Calibrated expectation.")
+    low_ms: float
+    high_ms: float
+    floor_ms: float = Field(description="Lower bound at peak rates.")
+    throughput_tokens_per_s: float | None = None
+    throughput_samples_per_s: float | None = None
     arithmetic_intensity_flop_per_byte: float | None = Field(
         default=None, description="FLOPs a byte of compulsory traffic."
     )
     ridge_point_flop_per_byte: float | None = Field(
         default=None, description="Intensity at which compute begins to bind."
     )
-    compute_floor_ms: float | None = Field(default=None, description="FLOPs at peak.")
-    memory_floor_ms: float | None = Field(default=None, description="Bytes at full bandwidth.")
-    link_floor_ms: float | None = Field(default=None, description="Link bytes at full rate.")
-    compute_time_ms: float | None = Field(default=None, description="Part of expected: FLOPs.")
-    memory_time_ms: float | None = Field(default=None, description="Part of expected: bytes.")
-    link_time_ms: float | None = Field(default=None, description="Part of expected: all-reduces.")
-    overhead_ms: float | None = Field(default=None, description="Part of expected: kernel starts and tails.")
-    prefill_expected_ms: float | None = Field(default=None, description="inference: prefill of the prompt.")
-    decode_expected_ms: float | None = Field(default=None, description="inference: one decode step.")
-    mfu_percent: float | None = Field(
-        default=None, description="Model FLOPs utilization implied (causal attention count)."
-    )
-    mbu_percent: float | None = Field(default=None, description="Memory bandwidth utilization implied.")
+    compute_floor_ms: float | None = None
+    memory_floor_ms: float | None = None
+    link_floor_ms: float | None = None
+    compute_time_ms: float | None = None
+    memory_time_ms: float | None = None
+    link_time_ms: float | None = None
+    overhead_ms: float | None = None
+    prefill_expected_ms: float | None = None
+    decode_expected_ms: float | None = None
+    mfu_percent: float | None = Field(default=None, description="Model FLOPs utilization (causal).")
+    mbu_percent: float | None = Field(default=None, description="Bandwidth utilization.")
     crossover_batch: int | None = Field(default=None, description="Smallest batch that is compute-bound.")
-    weights_gb: float | None = Field(default=None, description="Resident weights an accelerator.")
-    kv_cache_gb: float | None = Field(default=None, description="Keys and values an accelerator.")
-    needed_gb: float | None = Field(default=None, description="Memory needed an accelerator.")
-    headroom_gb: float | None = Field(default=None, description="Nominal capacity left; negative: short by.")
+    weights_gb: float | None = None
+    kv_cache_gb: float | None = None
+    needed_gb: float | None = None
+    headroom_gb: float | None = Field(default=None, description="Capacity left; negative: short.")
     speedup: float | None = Field(default=None, description="Expected speedup over baseline_hardware.")
-    speedup_low: float | None = Field(default=None, description="Low end of it.")
-    speedup_high: float | None = Field(default=None, description="High end of it.")
+    speedup_low: float | None = None
+    speedup_high: float | None = None
     floor_speedup: float | None = Field(default=None, description="Ratio of the floors.")
-    flops_ratio: float | None = Field(default=None, description="Ratio of the peaks.")
-    bandwidth_ratio: float | None = Field(default=None, description="Ratio of the memory bandwidths.")
-    base_expected_ms: float | None = Field(default=None, description="Expectation on baseline_hardware.")
-    base_floor_ms: float | None = Field(default=None, description="Floor on baseline_hardware.")
-    op_rows: list[str] | None = Field(default=None, description="Operators.")
-    op_time_ms: list[float] | None = Field(default=None, description="Expected time of each operator.")
-    batch_list: list[float] | None = Field(default=None, description="Batch sizes, where several.")
-    expected_ms_list: list[float] | None = Field(default=None, description="Expectation at each batch.")
-    floor_ms_list: list[float] | None = Field(default=None, description="Floor at each batch.")
-    throughput_list: list[float] | None = Field(default=None, description="Items a second at each batch.")
+    flops_ratio: float | None = None
+    bandwidth_ratio: float | None = None
+    base_expected_ms: float | None = None
+    base_floor_ms: float | None = None
+    op_rows: list[str] | None = None
+    op_time_ms: list[float] | None = None
+    batch_list: list[float] | None = None
+    expected_ms_list: list[float] | None = None
+    floor_ms_list: list[float] | None = None
+    throughput_list: list[float] | None = None
 
 
 def present(problem: Problem, out: dict[str, Value], d: Derivation) -> Presentation:
@@ -130,11 +133,13 @@ def _why(s: Structure, out: dict[str, Value], binding: Binding) -> str:
     name = binding.slug.replace("_", " ")
     if s.phase == "inference" and s.kind == "transformer":
         return f"each decode step is bound by {name}; prefill takes {seconds(first(out['prefill_expected']))} of it"
+    if s.several:
+        return f"{name} binds ({figure(100 * (binding.share or 0))} % of it)"
     intensity, ridge = first(out["arithmetic_intensity"]), first(out["ridge_point"])
     relation = "below" if intensity < ridge else "above"
     text = f"{name} binds ({figure(100 * (binding.share or 0))} % of it): {figure(intensity)} FLOP/byte is {relation} the ridge of {figure(ridge)}"
     if "crossover_batch" not in out and s.phase == "decode" and len(s.devices) == 1:
-        text += "; no batch size makes this compute-bound, since every sequence brings its own cache"
+        text += "; at no batch size does compute bind"
     elif "crossover_batch" in out and first(out["crossover_batch"]) > 1:
         text += f"; compute would bind from batch {first(out['crossover_batch']):.0f}"
     return text
@@ -151,12 +156,21 @@ def _single(s: Structure, names: Names, out: dict[str, Value], binding: Binding)
 
 
 def _speedup(s: Structure, names: Names, out: dict[str, Value], binding: Binding) -> str:
-    get = lambda key: figure(first(out[key]))  # noqa: E731
+    def times(key: str) -> str:
+        return f"{figure(first(out[key]))}x"
+
+    what = _work_of(s, names)
+    grown = {"memory_bandwidth": "bandwidth_ratio", "compute_throughput": "flops_ratio"}.get(binding.slug)
+    because = f"{binding.slug.replace('_', ' ')} binds" + (f", and that grew {times(grown)}" if grown else "")
     return (
-        f"{_on(names)} runs {_work_of(s, names)} {get('speedup')}x as fast as {names.hardware[1]} "
-        f"(range {get('speedup_low')}x to {get('speedup_high')}x; {get('floor_speedup')}x at the roofline floor), "
-        f"with {get('flops_ratio')}x the FLOP/s and {get('bandwidth_ratio')}x the memory bandwidth: "
-        f"{seconds(first(out['base_expected']))} becomes {seconds(first(out['expected']))}; {_why(s, out, binding)}."
+        f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at the "
+        f"roofline floor): {what} takes {seconds(first(out['expected']))} on {_on(names)} instead of "
+        f"{seconds(first(out['base_expected']))} on {names.hardware[1]}. It has {times('flops_ratio')} the FLOP/s, "
+        f"but {because}."
+        if binding.slug != "compute_throughput"
+        else f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at "
+        f"the roofline floor): {what} takes {seconds(first(out['expected']))} on {_on(names)} instead of "
+        f"{seconds(first(out['base_expected']))} on {names.hardware[1]}; {because}."
     )
 
 
@@ -218,5 +232,6 @@ def _result(problem: Problem, out: dict[str, Value], d: Derivation, feasible: bo
         rows = list(d.tables[0].cells("time"))
         extra["op_rows"] = [name for name, _ in rows]
         extra["op_time_ms"] = [float(f"{t * 1e3:.6g}") for _, t in rows]
-    skip = {"throughput_tokens_per_s"} if s.kind != "transformer" else {"throughput_samples_per_s"}
+    skip = _PARTS if "speedup" in out else set()
+    skip = skip | {"throughput_tokens_per_s"} if s.kind != "transformer" else skip | {"throughput_samples_per_s"}
     return fit_result(RooflineResult, out, extra, skip)

@@ -17,7 +17,6 @@ _WORDS = re.compile(r"\d+(?:\.\d+)*x\d+[bm]?|\d+(?:\.\d+)*(?:gib|gb|gig|g|b|m|k|
 _IGNORED = frozenset(
     "instruct chat it base hf the nvidia geforce tesla amd instinct google cloud meta ai apple aws amazon intel gpu chip accelerator model".split()  # noqa: SIM905
 )
-_SAME = {"gb": "gb", "gib": "gb", "gig": "gb", "g": "gb"}
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -77,8 +76,8 @@ class Names:
         others = tuple(m.entry.id for m in matching if m is not best)
         note = ""
         if others and not _says_all(wanted, best):
-            named = ", ".join(others[:4]) + (" and more" if len(others) > 4 else "")
-            note = f"{text!r} could be several: took {best.entry.id}; others: {named}"
+            named = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
+            note = f"{text!r}: took {best.entry.id}, not {named}"
         return Resolution(best.entry, text, note, others if note else ())
 
     def _matching(self, wanted: tuple[str, ...]) -> list[_Known]:
@@ -89,14 +88,17 @@ class Names:
 
     def nearest(self, text: str, limit: int = 5) -> tuple[str, ...]:
         """Return the ids whose names are nearest to `text`."""
-        from rapidfuzz import fuzz, process
+        from rapidfuzz import fuzz
 
-        spelled: list[tuple[str, str]] = [
-            (key(name), k.entry.id) for k in self._known for name in (k.entry.id, k.entry.name, *k.entry.aliases)
-        ]
-        ranked = process.extract(key(text), [s for s, _ in spelled], scorer=fuzz.WRatio, limit=40, score_cutoff=45)
-        ids = list(dict.fromkeys(spelled[index][1] for _, _, index in ranked))
-        return tuple(ids[:limit])
+        typed = key(text)
+        scores: dict[str, float] = {}
+        for known in self._known:
+            spelled = {key(name) for name in (known.entry.id, known.entry.name, *known.entry.aliases)}
+            whole = max(fuzz.ratio(typed, name) for name in spelled)
+            part = max(fuzz.partial_ratio(typed, name) for name in spelled) if len(typed) > 2 else 0.0
+            scores[known.entry.id] = max(whole, 0.85 * part)
+        ranked = sorted((id for id, score in scores.items() if score >= 50), key=lambda id: (-scores[id], id))
+        return tuple(ranked[:limit])
 
     def complete(self, prefix: str, limit: int) -> list[str]:
         """Return ids that contain the typed words' beginnings, those that start with it first."""

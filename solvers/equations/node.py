@@ -358,15 +358,21 @@ def upper_bound(expected, spread, widen):
 
 
 @equation("")
-def ratio_low(speedup, spread, widen, base_spread, base_widen):
-    """Low end of a ratio of two expectations with independent errors."""
-    return speedup * exp(-sqrt((spread * widen) ** 2 + (base_spread * base_widen) ** 2))
+def joint_spread(spread, widen, base_widen):
+    """Log-spread of a ratio of two expectations with independent errors."""
+    return spread * sqrt(widen**2 + base_widen**2)
 
 
 @equation("")
-def ratio_high(speedup, spread, widen, base_spread, base_widen):
-    """High end of a ratio of two expectations with independent errors."""
-    return speedup * exp(sqrt((spread * widen) ** 2 + (base_spread * base_widen) ** 2))
+def ratio_low(speedup, joint):
+    """Low end of a ratio."""
+    return speedup * exp(-joint)
+
+
+@equation("")
+def ratio_high(speedup, joint):
+    """High end of a ratio."""
+    return speedup * exp(joint)
 
 
 @equation("FLOP/byte", flops="FLOP", traffic="byte", cite=ROOFLINE)

@@ -1,0 +1,96 @@
+"""find_in_zoo: look up hardware, models and other cited facts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlwalls.solvers.errors import CallError
+from mlwalls.zoo import UnknownName, Zoo, ZooError
+
+
+class FindRequest(BaseModel):
+    """Arguments of find_in_zoo."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(default="", max_length=200, description='Words to look for, e.g. "h100", "llama 70b", "amd".')
+    kind: str = Field(default="", description="hardware, models or another kind of the zoo; all kinds when left out.")
+    where: list[str] = Field(
+        default_factory=list,
+        max_length=8,
+        description='Numeric filters, e.g. ["memory_capacity_gb >= 80", "power_tdp < 500"].',
+    )
+    sort: str = Field(default="", description='Number to sort by, e.g. "memory_bandwidth_gb_per_s".')
+    descending: bool = Field(default=False, description="Largest first.")
+    limit: int = Field(default=10, ge=1, le=50, description="Rows at most, e.g. 10.")
+    full: bool = Field(default=False, description="The whole entry of the best match, with the source of every number.")
+
+
+class FindResult(BaseModel):
+    """What find_in_zoo returns: rows as JSON objects in text, one a line."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    found: int = Field(description="Rows returned.")
+    rows: list[str] = Field(description="One entry a row, as a JSON object.")
+    sources: list[str] = Field(description="Sources of a full entry.")
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The tool's description, models and example."""
+
+    description: str
+    request: type[BaseModel]
+    result: type[BaseModel]
+    example: dict[str, Any]
+
+
+FIND_IN_ZOO = Lookup(
+    description=(
+        "Which hardware, models or other facts does the zoo have, and what are their numbers? Use it to find an exact id "
+        "or a cited figure; use the other tools to calculate."
+    ),
+    request=FindRequest,
+    result=FindResult,
+    example={"query": "h100", "kind": "hardware", "limit": 5},
+)
+
+
+def find_in_zoo(zoo: Zoo, arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Answer one lookup with structured data and text.
+
+    Raises:
+        CallError: a kind, filter or sort key that does not exist.
+    """
+    request = FindRequest.model_validate(arguments)
+    if request.kind and request.kind not in zoo.kinds:
+        raise CallError("kind", f"{request.kind!r} is no kind of the zoo.", choices=zoo.kinds)
+    try:
+        rows = zoo.search(
+            request.query,
+            request.kind,
+            request.where,
+            request.sort,
+            request.descending,
+            1 if request.full else request.limit,
+        )
+    except UnknownName as error:
+        argument = "sort" if error.given == request.sort else "where"
+        raise CallError(argument, f"{error.given!r} is no number of these entries.", choices=error.nearest) from error
+    except ZooError as error:
+        raise CallError("where", str(error), repair={"where": []}) from error
+    sources: list[str] = []
+    if request.full and rows:
+        entry = zoo.get(rows[0]["kind"], rows[0]["id"])
+        rows = [entry.data]
+        used = {number.source: None for _, number in entry.numbers()}
+        sources = [f"{s}: {zoo.source(s).title}, {zoo.source(s).url}" for s in used]
+    printed = [json.dumps(row, ensure_ascii=False) for row in rows]
+    data = {"found": len(rows), "rows": printed, "sources": sources}
+    text = "\n".join(printed + sources) if rows else "Nothing in the zoo matches."
+    return data, text

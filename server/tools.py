@@ -1,0 +1,91 @@
+"""Tools: every registered solver, and find_in_zoo. A call in, a result out; errors that say how to repair the call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as types
+
+from mlwalls.server.arguments import ArgumentsError, call_error_text, checked, error_text
+from mlwalls.server.finding import FIND_IN_ZOO, find_in_zoo
+from mlwalls.server.rendering import markdown
+from mlwalls.server.schemas import answer_schema, client_schema
+from mlwalls.solvers.answers import answer_data
+from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.solver import Solver
+from mlwalls.zoo import Zoo, ZooError
+
+logger = logging.getLogger("mlwalls")
+_READ_ONLY = types.ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool: its definition, an example call, and what answers it (structured data and text)."""
+
+    definition: types.Tool
+    example: Mapping[str, Any]
+    answer: Callable[[dict[str, Any]], tuple[dict[str, Any], str]]
+    slow: bool = False
+
+
+def solver_tool(solver: Solver, zoo: Zoo) -> Tool:
+    """Make a tool of a solver."""
+    definition = types.Tool(
+        name=solver.name,
+        title=solver.name.replace("_", " ").capitalize(),
+        description=f"{solver.question} {solver.guidance}",
+        input_schema=client_schema(solver.request),
+        output_schema=answer_schema(solver.result),
+        annotations=_READ_ONLY,
+    )
+
+    def answer(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        request = solver.request.model_validate(arguments)
+        data = answer_data(solver.run(request, zoo), zoo, request.detail)
+        return data, markdown(solver.name, data)
+
+    return Tool(definition, solver.example, answer, solver.slow)
+
+
+def zoo_tool(zoo: Zoo) -> Tool:
+    """Make the tool that looks things up."""
+    definition = types.Tool(
+        name="find_in_zoo",
+        title="Find in zoo",
+        description=FIND_IN_ZOO.description,
+        input_schema=client_schema(FIND_IN_ZOO.request),
+        output_schema=client_schema(FIND_IN_ZOO.result),
+        annotations=_READ_ONLY,
+    )
+    return Tool(definition, FIND_IN_ZOO.example, lambda arguments: find_in_zoo(zoo, arguments))
+
+
+def call(tool: Tool, arguments: Mapping[str, Any]) -> types.CallToolResult:
+    """Answer one call. Never raises: what is wrong becomes an error result that says how to repair the call."""
+    name = tool.definition.name
+    try:
+        try:
+            good = checked(tool.definition.input_schema, arguments, tool.example)
+            data, text = tool.answer(good)
+        except CallError as error:
+            return _failed(call_error_text(name, good, error))
+        except ZooError as error:
+            return _failed(f"{name}: {error}")
+    except ArgumentsError as error:
+        return _failed(error_text(name, error.problems, error.repaired))
+    except Exception as error:
+        logger.exception("%s failed", name)
+        return _failed(
+            f"{name}: internal error ({type(error).__name__}); please report it with the call that caused it."
+        )
+    return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=data)
+
+
+def _failed(text: str) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
