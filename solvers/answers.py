@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlwalls.solvers.derivation import Applied, Step, Table
+from mlwalls.solvers.derivation import Applied, Row, Step
 from mlwalls.solvers.rendering import citations, rounded, unverified, work
 from mlwalls.solvers.solver import Answer
 from mlwalls.solvers.walls import WALLS
@@ -57,7 +57,7 @@ def _written(argument: Any) -> str:
     return f"{argument:g}" if isinstance(argument, float) else str(argument)
 
 
-def _typed(step: Step | Table) -> dict[str, Any]:
+def _typed(step: Step | Row) -> dict[str, Any]:
     assert isinstance(step, Step)
     typed: dict[str, Any] = {"kind": step.kind, "name": step.name}
     if step.value is not None:

@@ -192,15 +192,14 @@ _LETTERS = frozenset("TUV")
 class Table:
     """Rows of cells; every cell is a value or an applied equation. Rows are looped, never an array axis."""
 
-    __slots__ = ("columns", "defaults", "name", "recorded", "rows", "units")
+    __slots__ = ("_record", "defaults", "name", "rows", "units")
 
-    def __init__(self, name: str, record: bool) -> None:
+    def __init__(self, name: str, record: Callable[[Row], None] | None = None) -> None:
         self.name = name
+        self._record = record
         self.rows: dict[str, dict[str, Any]] = {}
         self.units: dict[str, str] = {}
         self.defaults: dict[str, Any] = {}
-        self.columns: list[tuple[str, Applied]] = []
-        self.recorded: list[tuple[str, dict[str, Applied | Value]]] | None = [] if record else None
 
     def row(self, name: str, /, **cells: Applied | Value) -> None:
         """Add a row; the name ``*`` sets what rows have that do not say otherwise (before any row)."""
@@ -208,21 +207,20 @@ class Table:
         for key, cell in cells.items():
             if isinstance(cell, Applied):
                 row[key] = cell.evaluate()
-                unit = cell.unit() if self.recorded is not None else cell.equation.unit
+                unit = cell.unit() if self._record is not None else cell.equation.unit
             else:
                 row[key], unit = cell.value, cell.unit
             known = self.units.setdefault(key, unit)
-            if self.recorded is not None and reduce_unit(known) != reduce_unit(unit):
+            if self._record is not None and reduce_unit(known) != reduce_unit(unit):
                 raise DerivationError(f"{self.name}.{key} is in {known}, not {unit}")
-        if self.recorded is not None:
-            self.recorded.append((name, cells))
+        if self._record is not None:
+            self._record(Row(self.name, name, cells))
 
     def column(self, key: str, applied: Applied) -> Column:
         """Compute a new column for all rows from earlier columns."""
         for row in self.rows.values():
             row[key] = applied.evaluate_row(row)
-        self.units[key] = applied.unit() if self.recorded is not None else applied.equation.unit
-        self.columns.append((key, applied))
+        self.units[key] = applied.unit() if self._record is not None else applied.equation.unit
         return Column(self, key)
 
     def __getitem__(self, key: str) -> Column:
@@ -232,6 +230,15 @@ class Table:
         """Yield (row name, bare number) of one column."""
         for name, row in self.rows.items():
             yield name, row.get(key, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One recorded row of a table."""
+
+    table: str
+    name: str
+    cells: dict[str, Applied | Value]
 
 
 @dataclass(slots=True)
@@ -263,7 +270,7 @@ class Derivation:
     def __init__(self, record: bool = True) -> None:
         self.record = record
         self.tables: list[Table] = []
-        self.steps: list[Step | Table] = []
+        self.steps: list[Step | Row] = []
         self._names: dict[str, Value] = {}
 
     def _finish(
@@ -337,11 +344,10 @@ class Derivation:
         return Choice(value, chosen)
 
     def table(self, name: str) -> Table:
-        """Start a table; its rows are printed where it was started."""
-        table = Table(name, self.record)
+        """Start a table; its rows are recorded in the order in which they and the steps between them are taken."""
+        table = Table(name, self.steps.append if self.record else None)
         if self.record:
             self.tables.append(table)
-            self.steps.append(table)
         return table
 
     def column(self, table: Table, key: str, applied: Applied) -> Column:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import node as eq
+from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import HALVINGS, Unit, unit_for
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
@@ -60,6 +61,13 @@ def resolve_device(
         symbols[group] = f"{prefix}peak" if unit.format == plain else f"{prefix}peak_{unit.format}"
         if symbols[group] not in n:
             n.zoo(symbols[group], entry, f"peak.{unit.format}", "FLOP/s")
+    if not entry.has("memory.bandwidth"):
+        raise CallError(
+            "baseline_hardware" if prefix else "hardware",
+            f"the zoo has no memory bandwidth for {entry.name}"
+            + (": its weights live in SRAM or are streamed." if entry.text("type") in ("wafer", "asic") else "."),
+            repair={"baseline_hardware" if prefix else "hardware": "nvidia-h100-sxm-80gb"},
+        )
     n.zoo(f"{prefix}bandwidth", entry, "memory.bandwidth", "byte/s")
     if entry.has("memory.capacity"):
         n.zoo(f"{prefix}capacity", entry, "memory.capacity", "byte")

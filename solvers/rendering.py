@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mlwalls.solvers.derivation import Applied, Column, Constant, Derivation, Origin, Step, Table, Value
+from mlwalls.solvers.derivation import Applied, Column, Constant, Derivation, Origin, Row, Step, Value
 
 
 def exact(number: Any) -> str:
@@ -58,11 +58,10 @@ def unverified(derivation: Derivation) -> list[Value]:
     return [value for value in _inputs(derivation) if not value.origin.checked]
 
 
-def _lines(step: Step | Table) -> Iterator[str]:
-    if isinstance(step, Table):
-        for name, cells in step.recorded or ():
-            body = "; ".join(f"{k} = {c.text() if isinstance(c, Applied) else c.name}" for k, c in cells.items())
-            yield f"{step.name} {name}: {body}"
+def _lines(step: Step | Row) -> Iterator[str]:
+    if isinstance(step, Row):
+        body = "; ".join(f"{k} = {c.text() if isinstance(c, Applied) else c.name}" for k, c in step.cells.items())
+        yield f"{step.table} {step.name}: {body}"
         return
     tail = f" [{', '.join(step.cite)}]" if step.cite else ""
     if step.kind == "column":
@@ -89,9 +88,8 @@ def _lines(step: Step | Table) -> Iterator[str]:
 
 def _applications(derivation: Derivation) -> Iterator[Applied | Value]:
     for step in derivation.steps:
-        if isinstance(step, Table):
-            for _, cells in step.recorded or ():
-                yield from cells.values()
+        if isinstance(step, Row):
+            yield from step.cells.values()
         else:
             yield from step.options
             if step.applied is not None:

@@ -130,7 +130,10 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
             resolve_training(n, entries, warnings)
         else:
             serving_constants(n, shape, devices)
-        memory = resolve_memory(n, shape, phase)
+        if "capacity" in n:
+            memory = resolve_memory(n, shape, phase)
+        else:
+            warnings.append(f"{entries[0].name}: memory capacity unknown, so whether it fits was not checked")
         resolve_spread(n, shape, phase, request.weight_dtype, model, devices, warnings)
     _context_limit(request, model, warnings)
     all_reduces = int(ranks > 1) and int(n.per_layer.value) if shape else 0

@@ -127,15 +127,17 @@ def _lower(s: Structure, n: Numbers, d: Derivation) -> tuple[Table, Value, Lower
 
 def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], list[Table]]:
     """A whole request: one prefill, then `output` decode steps at the mean context."""
-    assert s.shape is not None and s.memory is not None
+    assert s.shape is not None
     groups: Groups = groups_of(d, n, s.devices)
     lowering = Lowering(d, s.shape, n, groups)
     tokens = d.step("tokens", eq.product(n.batch, n.context))
     pre = lowering.forward("pre", "prefill", tokens, n.batch, n.context, n.batch)
     middle = d.step("middle", eq.context_midpoint(n.context, n.output))
     op = lowering.forward("op", "decode", n.batch, n.batch, middle, n.batch)
-    out = needed_bytes(d, s.memory, n, op, lowering.latent_in)
-    out["headroom"] = d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))
+    out: dict[str, Value] = {}
+    if s.memory is not None:
+        out |= needed_bytes(d, s.memory, n, op, lowering.latent_in)
+        out["headroom"] = d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))
     law = _law(s)
     sent_pre = link_bytes(d, n, law, "prefill_", tokens)
     sent = link_bytes(d, n, law, "decode_", n.batch)
