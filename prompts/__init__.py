@@ -1,5 +1,5 @@
 """The teaching: tutorials and task prompts, as data. Rendering asks for calculations; it makes none."""
 
-from mlwalls.prompts.loading import CHOICES, Prompt, Tutorial, all_prompts, load
+from mlwalls.prompts.loading import CHOICES, Prompt, Tutorial, all_prompts, load, routes
 
-__all__ = ["CHOICES", "Prompt", "Tutorial", "all_prompts", "load"]
+__all__ = ["CHOICES", "Prompt", "Tutorial", "all_prompts", "load", "routes"]

@@ -105,6 +105,15 @@ def load() -> tuple[Tutorial, ...]:
     return tuple(sorted(found, key=lambda t: t.number))
 
 
+@cache
+def routes() -> Mapping[str, Any]:
+    """Return what `mlwalls ask` can place: words by tool, and topics that no tool answers."""
+    import yaml
+
+    loaded: Mapping[str, Any] = yaml.safe_load((_HERE / "routes.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
 _TASKS: tuple[Prompt, ...] = (
     Prompt(
         "compare_hardware",

@@ -1,2 +1,273 @@
-def main() -> int:
-    return 0
+"""The `mlwalls` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlwalls.zoo import Zoo
+
+OK, FAILED, USAGE, NOT_SURE = 0, 1, 2, 3
+
+EPILOG = """\
+examples:
+  mlwalls ask "Why doesn't 3.2x more FLOPS give 3.2x speedup?"
+  mlwalls call roofline model=llama-3.1-8b hardware=h100 batch_sizes=[1,8,64]
+  mlwalls zoo list hardware
+  mlwalls verify answer.json
+  mlwalls serve --http
+without a command, mlwalls serves MCP over standard input and output
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status (0 done, 1 not verified or not valid, 2 a wrong call, 3 not sure)."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    from importlib.metadata import version
+
+    parser = argparse.ArgumentParser(
+        prog="mlwalls",
+        description="Quantitative questions about ML systems, answered by cited calculations.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mlwalls {version('mlwalls')}")
+    _zoo_option(parser)
+    parser.set_defaults(run=_serve, http=False)
+    commands = parser.add_subparsers(title="commands", metavar="")
+
+    serve = commands.add_parser("serve", help="serve MCP over standard input and output, or HTTP")
+    serve.add_argument("--http", action="store_true", help="streamable HTTP instead of standard input and output")
+    serve.add_argument("--host", default="127.0.0.1", help="address to bind (default: this machine only)")
+    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--allow-host", action="append", default=[], help="Host header to accept, e.g. box:8000")
+    serve.add_argument("--allow-origin", action="append", default=[], help="Origin header to accept")
+    serve.add_argument("--token-env", help="environment variable that holds the bearer token to require")
+    _zoo_option(serve)
+    serve.set_defaults(run=_serve)
+
+    ask = commands.add_parser("ask", help="answer a question in words, without a language model")
+    ask.add_argument("question", nargs="+")
+    ask.add_argument("--json", action="store_true", help="the answer as JSON, ready for mlwalls verify")
+    _zoo_option(ask)
+    ask.set_defaults(run=_ask)
+
+    call = commands.add_parser("call", help="call a tool with argument=value")
+    call.add_argument("tool")
+    call.add_argument("arguments", nargs="*", metavar="argument=value")
+    call.add_argument("--json", action="store_true", help="the answer as JSON, ready for mlwalls verify")
+    _zoo_option(call)
+    call.set_defaults(run=_call)
+
+    verify = commands.add_parser("verify", help="recompute an answer from the answer alone")
+    verify.add_argument("file", help="JSON file, or - for standard input")
+    verify.set_defaults(run=_verify)
+
+    tutorial = commands.add_parser("tutorial", help="read a tutorial")
+    tutorial.add_argument("number", type=int)
+    tutorial.set_defaults(run=_tutorial)
+
+    zoo = commands.add_parser("zoo", help="list, show, validate entries; print a schema")
+    _zoo_option(zoo)
+    actions = zoo.add_subparsers(title="actions", metavar="", required=True)
+    for name, argument, text in (
+        ("list", "kind", "all entries of a kind, or all kinds"),
+        ("show", "name", "one entry with its sources"),
+        ("validate", "directory", "check a directory of your own entries"),
+        ("schema", "kind", "the JSON Schema of a kind"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument(argument, nargs="?" if name == "list" else None)
+        action.set_defaults(run=_zoo, action=name)
+    return parser
+
+
+def _zoo_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--zoo",
+        action="append",
+        type=Path,
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="directory of your own entries, over the built-in ones (also MLWALLS_ZOO)",
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def _complain(text: str) -> int:
+    sys.stderr.write(text if text.endswith("\n") else text + "\n")
+    return USAGE
+
+
+def _facts(parsed: argparse.Namespace) -> Zoo:
+    from mlwalls.zoo import Zoo
+
+    named = getattr(parsed, "zoo", None) or [Path(p) for p in os.environ.get("MLWALLS_ZOO", "").split(os.pathsep) if p]
+    return Zoo.layered(named) if named else Zoo.builtin()
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    import logging
+
+    import anyio
+
+    from mlwalls.server.app import build_server, serve_stdio
+    from mlwalls.zoo import ZooError
+
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        server = build_server(_facts(parsed))
+    except ZooError as error:
+        return _complain(f"mlwalls: the zoo is not valid, so nothing was started:\n{error}")
+    if not parsed.http:
+        anyio.run(serve_stdio, server)
+        return OK
+    from mlwalls.server.http import UnsafeBindError, http_app, serve_http
+
+    token = os.environ.get(parsed.token_env, "") if parsed.token_env else None
+    if parsed.token_env and not token:
+        return _complain(f"mlwalls: {parsed.token_env} is not set, so there is no token to require")
+    try:
+        app = http_app(server, parsed.host, parsed.allow_host, parsed.allow_origin, token)
+    except UnsafeBindError as error:
+        return _complain(f"mlwalls: {error}")
+    sys.stderr.write(f"mlwalls: serving http://{parsed.host}:{parsed.port}/mcp\n")
+    anyio.run(serve_http, app, parsed.host, parsed.port)
+    return OK
+
+
+def _called(zoo: Zoo, tool: str, arguments: dict[str, Any]) -> Any:
+    """Call a tool through a real client in memory."""
+    import anyio
+    from mcp import Client
+
+    from mlwalls.server.app import build_server
+
+    async def run() -> Any:
+        async with Client(build_server(zoo)) as client:
+            return await client.call_tool(tool, arguments)
+
+    return anyio.run(run)
+
+
+def _answer(zoo: Zoo, tool: str, arguments: dict[str, Any], as_json: bool) -> int:
+    result = _called(zoo, tool, arguments)
+    if result.is_error:
+        return _complain(result.content[0].text)
+    if as_json:
+        _say(json.dumps(result.structured_content, ensure_ascii=False, indent=1))
+    else:
+        from mlwalls.server.terminal import answer_text
+
+        _say(answer_text(tool, arguments, result.structured_content, result.content[0].text))
+    return OK
+
+
+def _ask(parsed: argparse.Namespace) -> int:
+    from mlwalls.server.ask import NotSure, route
+    from mlwalls.zoo import ZooError
+
+    try:
+        zoo = _facts(parsed)
+    except ZooError as error:
+        return _complain(str(error))
+    routed = route(" ".join(parsed.question), zoo)
+    if isinstance(routed, NotSure):
+        _say(routed.text())
+        return NOT_SURE
+    if not parsed.json:
+        _say(f"{routed.reading}\n")
+    return _answer(zoo, routed.tool, routed.arguments, parsed.json)
+
+
+def _call(parsed: argparse.Namespace) -> int:
+    from difflib import get_close_matches
+
+    from mlwalls.server.assignments import AssignmentError, read_assignments
+    from mlwalls.server.tools import solver_tool, zoo_tool
+    from mlwalls.solvers.registry import solvers
+    from mlwalls.zoo import ZooError
+
+    try:
+        zoo = _facts(parsed)
+    except ZooError as error:
+        return _complain(str(error))
+    known = [*solvers(), "find_in_zoo"]
+    if parsed.tool not in known:
+        near = ", ".join(get_close_matches(parsed.tool, known, 3, 0.3) or known)
+        return _complain(f"no tool {parsed.tool!r}; nearest: {near}")
+    tool = zoo_tool(zoo) if parsed.tool == "find_in_zoo" else solver_tool(solvers()[parsed.tool], zoo)
+    try:
+        arguments = read_assignments(parsed.arguments, tool.definition.input_schema["properties"])
+    except AssignmentError as error:
+        return _complain(f"{parsed.tool}: {error}")
+    return _answer(zoo, parsed.tool, arguments, parsed.json)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from mlwalls.server.verification import MAX_TEXT, verify_text
+
+    try:
+        if parsed.file == "-":
+            text = sys.stdin.read(MAX_TEXT + 1)
+        else:
+            with open(parsed.file, encoding="utf-8") as file:
+                text = file.read(MAX_TEXT + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        return _complain(f"mlwalls verify: cannot read {parsed.file}: {error}")
+    report = verify_text(text)
+    _say(report.text())
+    return OK if report.ok else FAILED
+
+
+def _tutorial(parsed: argparse.Namespace) -> int:
+    from mlwalls import prompts
+
+    for tutorial in prompts.load():
+        if tutorial.number == parsed.number:
+            _say(tutorial.page())
+            return OK
+    return _complain(f"no tutorial {parsed.number}; there are {', '.join(str(t.number) for t in prompts.load())}")
+
+
+def _zoo(parsed: argparse.Namespace) -> int:
+    from mlwalls.zoo import ZooError, commands
+
+    try:
+        if parsed.action == "validate":
+            text, valid = commands.validate_text(Path(parsed.directory))
+            _say(text)
+            return OK if valid else FAILED
+        zoo = _facts(parsed)
+        if parsed.action == "list":
+            _say(commands.list_text(zoo, parsed.kind))
+        elif parsed.action == "show":
+            _say(commands.show_text(zoo, parsed.name))
+        else:
+            _say(commands.schema(parsed.kind))
+    except ZooError as error:
+        return _complain(str(error))
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -431,7 +431,9 @@ def _named(name: str, many: bool, program: _Program) -> tuple[Number, float] | N
         if stem in program.values:
             return program.values[stem], factor
         table, _, column = stem.partition("_")
-        rows = [program.tables[table].cells(row) for row in program.tables[table].rows] if table in program.tables else []
+        rows = (
+            [program.tables[table].cells(row) for row in program.tables[table].rows] if table in program.tables else []
+        )
         if many and any(column in row for row in rows):
             cells = [row.get(column, 0.0) for row in rows]
             if all(not isinstance(c, list) for c in cells):
