@@ -1,6 +1,14 @@
 """Shared fixtures. The bare folder names must never be importable: that would load every module twice."""
 
+import contextlib
 import importlib.util
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -27,3 +35,45 @@ def ask(zoo):
         return answer_data(solver.run(request, zoo), zoo, detail)
 
     return call
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files of the tools' schemas")
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _http_server(*options):
+    """Run `mlwalls serve --http` and yield its base URL; it must end cleanly on SIGTERM."""
+    port = _free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlwalls.server.cli", "serve", "--http", "--port", str(port), *options],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(400):
+            if process.poll() is not None:
+                raise AssertionError(process.stderr.read().decode())
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(f"{url}/healthz", timeout=5).read()
+                break
+            time.sleep(0.05)
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, complaint = process.communicate(timeout=20)
+        assert b"Traceback" not in complaint, complaint.decode()
+        assert output == b""
+
+
+@pytest.fixture(scope="session")
+def http_server():
+    """A context manager: a server process over HTTP, its base URL."""
+    return _http_server

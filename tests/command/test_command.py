@@ -1,0 +1,126 @@
+"""The command as people run it: answers, honest refusals, one-paragraph errors, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlwalls.server.ask import NotSure, Routed, route
+from mlwalls.zoo import Zoo
+
+QUESTIONS = yaml.safe_load((Path(__file__).parent / "questions.yaml").read_text(encoding="utf-8"))
+
+
+def mlwalls(*arguments, text=None):
+    return subprocess.run(
+        [sys.executable, "-m", "mlwalls.server.cli", *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("case", QUESTIONS["answered"], ids=lambda c: c["question"])
+def test_questions_are_placed(case):
+    routed = route(case["question"], Zoo.builtin())
+    assert isinstance(routed, Routed), routed.text()
+    assert routed.tool == case["tool"]
+    for name, value in case["arguments"].items():
+        assert routed.arguments.get(name) == value, f"{name}: {routed.arguments}"
+    assert set(routed.arguments) - set(case["arguments"]) <= set(case.get("may", []))
+
+
+@pytest.mark.parametrize("question", QUESTIONS["not_sure"])
+def test_other_questions_are_not_answered(question):
+    unsure = route(question, Zoo.builtin())
+    assert isinstance(unsure, NotSure), unsure
+    assert len(unsure.nearest) == 3
+
+
+def test_the_headline_question_end_to_end():
+    done = mlwalls("ask", "Why doesn't 3.2x more FLOPS give 3.2x speedup?")
+    assert done.returncode == 0, done.stderr
+    for part in (
+        "1.64x at the roofline floor",
+        "range",
+        "Binding wall: Memory bandwidth",
+        "memory_floor = ",
+        "https://",
+        "mlwalls call roofline",
+    ):
+        assert part in " ".join(done.stdout.split()), part
+
+
+def test_the_printed_call_repeats_the_answer():
+    done = mlwalls("ask", "is llama-3.1-8b decode on an H100 memory bound?")
+    line = next(line.strip() for line in done.stdout.splitlines() if line.strip().startswith("mlwalls call"))
+    import shlex
+
+    again = mlwalls(*shlex.split(line)[1:])
+    assert again.returncode == 0
+    assert again.stdout.split("Repeat")[0] in done.stdout
+
+
+def test_an_answer_verifies_through_a_pipe_and_a_changed_one_does_not():
+    answer = mlwalls("call", "roofline", "model=llama-3.1-8b", "hardware=h100", "--json").stdout
+    assert mlwalls("verify", "-", text=answer).returncode == 0
+    changed = json.loads(answer)
+    changed["result"]["expected_ms"] *= 1.01
+    done = mlwalls("verify", "-", text=json.dumps(changed))
+    assert done.returncode == 1 and "result.expected_ms" in done.stdout
+
+
+def test_not_sure_has_its_own_exit_code():
+    done = mlwalls("ask", "What is the capital of France?")
+    assert done.returncode == 3 and "Not sure" in done.stdout and "Nearest" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["call", "roofline", "hardware=H10O", "model=llama-3.1-8b"], "nvidia-h100-sxm-80gb"),
+        (["call", "rooflin", "hardware=h100"], "roofline"),
+        (["call", "roofline", "hardware=h100", "modl=llama-3.1-8b"], "nearest valid: model"),
+        (["call", "roofline", "hardware=h100", "model=llama-3.1-8b", "seq_len=nan"], "seq_len"),
+        (["call", "roofline", "hardware=h100", "model=llama-3.1-8b", "n_accelerators=-1"], "out of range"),
+        (["call", "roofline", "hardware=h100", "model=llama-3.1-8b", "seq_len=1e308"], "out of range"),
+        (["call", "roofline", "h100"], "argument=value"),
+        (["verify", "no-such-file.json"], "cannot read"),
+        (["zoo", "show", "h10o"], "nvidia-h100"),
+        (["zoo", "list", "hardwar"], "hardware"),
+        (["tutorial", "99"], "no tutorial"),
+        (["serve", "--http", "--host", "0.0.0.0"], "--allow-host"),
+        (["serve", "--zoo", "no-such-folder"], "nothing was started"),
+    ],
+)
+def test_nonsense_gets_one_paragraph_and_exit_code_2(arguments, says):
+    done = mlwalls(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shows"),
+    [
+        (["zoo", "list"], "hardware"),
+        (["zoo", "list", "hardware"], "nvidia-h100-sxm-80gb"),
+        (["zoo", "show", "h100"], "[klock]"),
+        (["zoo", "schema", "hardware"], "json-schema.org"),
+        (["tutorial", "1"], "3.2x"),
+        (["call", "find_in_zoo", "query=h200"], "nvidia-h200"),
+        (["call", "roofline", "model=resnet-50", "hardware=a100", "batch_sizes=1,8"], "ResNet-50"),
+        (["--version"], "mlwalls 0."),
+        (["--help"], "mlwalls ask"),
+    ],
+)
+def test_reading(arguments, shows):
+    done = mlwalls(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert shows in done.stdout
