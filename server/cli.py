@@ -129,7 +129,6 @@ def _serve(parsed: argparse.Namespace) -> int:
     import logging
 
     import anyio
-
     from mlwalls.server.app import build_server, serve_stdio
     from mlwalls.zoo import ZooError
 
@@ -159,7 +158,6 @@ def _called(zoo: Zoo, tool: str, arguments: dict[str, Any]) -> Any:
     """Call a tool through a real client in memory."""
     import anyio
     from mcp import Client
-
     from mlwalls.server.app import build_server
 
     async def run() -> Any:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
-
 from mlwalls.server.arguments import ArgumentsError, call_error_text, checked, error_text
 from mlwalls.server.finding import FIND_IN_ZOO, find_in_zoo
 from mlwalls.server.rendering import markdown

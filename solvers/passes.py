@@ -15,13 +15,11 @@ class Law:
     """Which parts the expectation of a pass has.
 
     Attributes:
-        traffic: unfused operands move instead of compulsory bytes (training).
         overhead: kernel starts and tails a layer ("latent" for latent attention, "" for none).
         host: a pass with prompt tokens is bounded by the host's launches.
         all_reduces: tensor-parallel all-reduces a layer; 0 without tensor parallelism.
     """
 
-    traffic: bool = False
     overhead: str = ""
     host: bool = False
     all_reduces: int = 0
@@ -52,26 +50,27 @@ def link_bytes(d: Derivation, n: Numbers, law: Law, prefix: str, tokens: Value) 
 
 
 def pass_times(
-    d: Derivation, n: Numbers, op: Table, device: Device, law: Law, stem: str, sent: Value | None
+    d: Derivation, n: Numbers, op: Table, device: Device, law: Law, work: PassWork, sent: Value | None
 ) -> PassTimes:
-    """Step out one pass. `stem` precedes the names of this pass (``prefill_``); the device's prefix comes first."""
+    """Step out one pass on one device; its names carry the device's prefix, then the phase's stem."""
     p = device.prefix
-    name = f"{p}{stem}"
-    count, flops, weights, kv = op["count"], op["flops"], op["bytes"], op["kv"]
-    peak, eta, bandwidth = op[f"{p}peak"], op[f"{p}eta"], n[f"{p}bandwidth"]
-    compute_floor = d.sum(f"{name}compute_floor", eq.row_compute_floor(count, flops, peak))
-    memory_floor = d.sum(f"{name}memory_floor", eq.row_memory_floor(count, weights, kv, bandwidth))
+    name = f"{p}{work.name}"
+    count, peak, eta, bandwidth = op["count"], op[f"{p}peak"], op[f"{p}eta"], n[f"{p}bandwidth"]
+    flops = op[f"{work.stem}flops"]
+    if work.tokens is None:
+        compute_floor = d.sum(f"{name}compute_floor", eq.row_compute_floor(count, flops, peak))
+        compute_time = d.sum(f"{name}compute_time", eq.row_compute_time(count, flops, peak, eta))
+    else:
+        compute_floor = d.sum(f"{name}compute_floor", eq.pass_compute_floor(count, work.tokens, op["w"], flops, peak))
+        compute_time = d.sum(f"{name}compute_time", eq.pass_compute_time(count, work.tokens, op["w"], flops, peak, eta))
+    memory_floor = d.step(f"{name}memory_floor", eq.memory_floor(work.moved, bandwidth))
     floors = [compute_floor, memory_floor]
     link_floor = link_time = overhead = None
     if sent is not None:
         link_floor = d.step(f"{name}link_floor", eq.link_floor(sent, n[f"{p}link"]))
         floors.append(link_floor)
-    floor = d.choose(f"{name}floor", "max", floors, cite=("williams2009",))
-    compute_time = d.sum(f"{name}compute_time", eq.row_compute_time(count, flops, peak, eta))
-    if law.traffic:
-        memory_time = d.sum(f"{name}memory_time", eq.row_traffic_time(count, op["traffic"], bandwidth, n.eta_memory))
-    else:
-        memory_time = d.sum(f"{name}memory_time", eq.row_memory_time(count, weights, kv, bandwidth, n.eta_memory))
+    floor = d.choose(f"{name}floor", "max", floors)
+    memory_time = d.step(f"{name}memory_time", eq.memory_time(work.expected_moved, bandwidth, n.eta_memory))
     parts = [compute_time, memory_time]
     if sent is not None:
         link_time = d.step(f"{name}link_time", eq.link_time(sent, n[f"{p}link"], n.eta_link))
@@ -92,15 +91,35 @@ def pass_times(
     else:
         expected = d.step(f"{name}expected", total(*parts))
     return PassTimes(
-        compute_floor,
-        memory_floor,
-        link_floor,
-        floor,
-        compute_time,
-        memory_time,
-        link_time,
-        overhead,
-        expected,
+        compute_floor, memory_floor, link_floor, floor, compute_time, memory_time, link_time, overhead, expected
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PassWork:
+    """What a pass does, the same on every device.
+
+    Attributes:
+        moved: compulsory bytes; expected_moved: bytes that really move (unfused operands in training).
+        tokens: tokens that use the weights of column `w`; None where rows state all their FLOPs.
+        stem: precedes the phase's columns; name: precedes its steps.
+    """
+
+    moved: Value
+    expected_moved: Value
+    tokens: Value | None = None
+    stem: str = ""
+    name: str = ""
+
+
+def pass_moved(d: Derivation, op: Table, stem: str, name: str, writes: bool) -> Value:
+    """Step out the compulsory bytes of a pass."""
+    cells = (op["count"], op["w"], op[f"{stem}read" if stem and f"{stem}read" in op.units else "read"], op["width"])
+    return d.sum(
+        f"{name}bytes_total",
+        eq.pass_bytes_written(*cells, op[f"{stem}kv"], op[f"{stem}write"])
+        if writes
+        else eq.pass_bytes(*cells, op[f"{stem}kv"]),
     )
 
 

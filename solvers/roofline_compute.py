@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlwalls.solvers.derivation import Applied, Derivation, Table, Value
@@ -13,10 +13,10 @@ from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.kernels import KernelShape, lower_kernel
 from mlwalls.solvers.memory import Memory, needed_bytes
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import Law, PassTimes, link_bytes, pass_times, share_of
+from mlwalls.solvers.passes import Law, PassTimes, PassWork, link_bytes, pass_moved, pass_times, share_of
 from mlwalls.solvers.shapes import ModelShape
 from mlwalls.solvers.training_pass import training_groups
-from mlwalls.solvers.workload import Groups, Lowering
+from mlwalls.solvers.workload import Lowering, PassPhase
 
 Phase = Literal["prefill", "decode", "training", "inference"]
 MAX_BATCH = 65536
@@ -39,31 +39,32 @@ class Structure:
 
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out floor, expectation, range and what follows from them; keys are the results' symbols."""
-    if s.phase == "inference" and s.kind == "transformer":
-        out, times, tables = _request(s, n, d)
-    else:
-        out, times, tables = _single(s, n, d)
-    first = s.devices[0]
+    request = s.phase == "inference" and s.kind == "transformer"
+    out, times, lowered = _request(s, n, d) if request else _single(s, n, d)
     out["binding_share"] = share_of(d, times[0])
     _range(s, n, d, out)
-    _rates(n, d, out, tables, first, len(s.devices) == 2 or s.several)
+    generated = d.step("generated", eq.product(n.batch, n.output)) if request else lowered.items
+    out["throughput"] = d.step("throughput", eq.rate(generated, out["expected"]))
     if len(s.devices) == 2:
         _compare(n, d, out)
-        return out
-    if d.record and s.operators and len(tables) == 1 and not s.several:
-        d.column(tables[0], "time", _operator_time(s, n, tables[0]))
-    if d.record and s.phase in ("decode", "prefill", "inference") and s.kind != "kernel" and len(tables) == 1:
+    elif not request and not s.several:
+        _rates(n, d, out, lowered, s.devices[0])
+        if d.record and s.operators:
+            d.column(lowered.op, "time", _operator_time(s, n, lowered.op, lowered.work))
+    if d.record and not request and len(s.devices) == 1 and s.phase != "training" and s.kind != "kernel":
         crossing = _crossover(s, n, d, times[0])
         if crossing is not None:
             out["crossover_batch"] = crossing
     return out
 
 
-def _operator_time(s: Structure, n: Numbers, op: Table) -> Applied:
-    cells = (op["count"], op["flops"], op["peak"], op["eta"])
-    if s.phase == "training" and s.kind == "transformer":
-        return eq.row_training_time(*cells, op["traffic"], n.bandwidth, n.eta_memory)
-    return eq.row_time(*cells, op["bytes"], op["kv"], n.bandwidth, n.eta_memory)
+def _operator_time(s: Structure, n: Numbers, op: Table, work: PassWork) -> Applied:
+    count, flops, peak, eta = op["count"], op["flops"], op["peak"], op["eta"]
+    if work.tokens is None:
+        traffic = op["traffic" if s.phase == "training" and s.kind == "transformer" else "bytes"]
+        return eq.row_time(count, flops, peak, eta, traffic, n.bandwidth, n.eta_memory)
+    cells = (op["read"], op["width"], op["kv"])
+    return eq.pass_row_time(count, work.tokens, op["w"], flops, peak, eta, *cells, n.bandwidth, n.eta_memory)
 
 
 def _law(s: Structure) -> Law:
@@ -71,24 +72,26 @@ def _law(s: Structure) -> Law:
         return Law()
     overhead = "latent" if s.shape.attention == "mla" else "layers"
     if s.phase == "training":
-        return Law(traffic=True, all_reduces=s.all_reduces)
+        return Law(all_reduces=s.all_reduces)
     return Law(overhead=overhead, host=s.phase == "prefill", all_reduces=s.all_reduces)
 
 
-def _single(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], list[Table]]:
-    op, tokens, lowering = _lower(s, n, d)
-    out: dict[str, Value] = {}
-    if s.memory is not None:
-        latent = lowering.latent_in if lowering else None
-        out |= needed_bytes(d, s.memory, n, op, latent)
-        out["headroom"] = d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))
+def _single(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], Lowered]:
+    lowered = _lower(s, n, d)
+    out = _fit(s, n, d, lowered)
     law = _law(s)
-    sent = link_bytes(d, n, law, "", tokens)
-    times = [pass_times(d, n, op, device, law, "", sent) for device in s.devices]
+    sent = link_bytes(d, n, law, "", lowered.items)
+    times = [pass_times(d, n, lowered.op, device, law, lowered.work, sent) for device in s.devices]
     for device, t in zip(s.devices, times, strict=True):
         out |= _named(device.prefix, t)
-    out["tokens"] = tokens
-    return out, times, [op]
+    return out, times, lowered
+
+
+def _fit(s: Structure, n: Numbers, d: Derivation, lowered: Lowered) -> dict[str, Value]:
+    if s.memory is None:
+        return {}
+    out = needed_bytes(d, s.memory, n, lowered.op, lowered.latent_in)
+    return out | {"headroom": d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))}
 
 
 def _named(prefix: str, t: PassTimes) -> dict[str, Value]:
@@ -106,55 +109,70 @@ def _named(prefix: str, t: PassTimes) -> dict[str, Value]:
     return {f"{prefix}{k}": v for k, v in parts.items() if v is not None}
 
 
-def _lower(s: Structure, n: Numbers, d: Derivation) -> tuple[Table, Value, Lowering | None]:
-    """Lower the one pass of a phase: its table and its tokens (samples for vision)."""
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A lowered pass: its table, the tokens (or samples) that count as its output, and its work."""
+
+    op: Table
+    items: Value
+    work: PassWork
+    latent_in: Value | None = None
+
+
+def _lower(s: Structure, n: Numbers, d: Derivation) -> Lowered:
+    """Lower the one pass of a phase."""
     if s.kind != "transformer" or s.shape is None:
         assert s.kernel is not None
         cells = {
             f"{dev.prefix}{k}": v for dev in s.devices for k, v in (("peak", n[dev.layer]), ("eta", n.eta_compute))
         }
-        return lower_kernel(d, s.kernel, n, cells), n.batch, None
+        op = lower_kernel(d, s.kernel, n, cells)
+        moved = d.sum("bytes_total", eq.row_bytes(op["count"], op["bytes"]))
+        return Lowered(op, n.batch, PassWork(moved, moved))
     if s.phase == "training":
         lowering = Lowering(d, s.shape, n, training_groups(d, n, s.devices))
         tokens = d.step("tokens", eq.product(n.batch, n.context))
-        return lowering.training("op", tokens, n.batch, n.context), tokens, lowering
+        op = lowering.training("op", tokens, n.batch, n.context)
+        moved = d.sum("bytes_total", eq.row_bytes(op["count"], op["bytes"]))
+        really = d.sum("traffic_total", eq.row_traffic(op["count"], op["traffic"]))
+        return Lowered(op, tokens, PassWork(moved, really))
     lowering = Lowering(d, s.shape, n, groups_of(d, n, s.devices))
-    if s.phase == "decode":
-        return lowering.forward("op", "decode", n.batch, n.batch, n.context, n.batch), n.batch, lowering
-    tokens = d.step("tokens", eq.product(n.batch, n.context))
-    return lowering.forward("op", "prefill", tokens, n.batch, n.context, n.batch), tokens, lowering
+    tokens = n.batch if s.phase == "decode" else d.step("tokens", eq.product(n.batch, n.context))
+    kind: Literal["decode", "prefill"] = "decode" if s.phase == "decode" else "prefill"
+    op = lowering.forward("op", [PassPhase(kind, tokens, n.context)])
+    moved = pass_moved(d, op, "", "", s.shape.linear)
+    return Lowered(op, tokens, PassWork(moved, moved, tokens), lowering.latent_in)
 
 
-def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], list[Table]]:
-    """A whole request: one prefill, then `output` decode steps at the mean context."""
+def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], Lowered]:
+    """A whole request: one prefill, then `output` decode steps at the mean context, on the same weights."""
     assert s.shape is not None
-    groups: Groups = groups_of(d, n, s.devices)
-    lowering = Lowering(d, s.shape, n, groups)
+    lowering = Lowering(d, s.shape, n, groups_of(d, n, s.devices))
     tokens = d.step("tokens", eq.product(n.batch, n.context))
-    pre = lowering.forward("pre", "prefill", tokens, n.batch, n.context, n.batch)
     middle = d.step("middle", eq.context_midpoint(n.context, n.output))
-    op = lowering.forward("op", "decode", n.batch, n.batch, middle, n.batch)
-    out: dict[str, Value] = {}
-    if s.memory is not None:
-        out |= needed_bytes(d, s.memory, n, op, lowering.latent_in)
-        out["headroom"] = d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))
+    prefill = PassPhase("prefill", tokens, n.context, "pre_")
+    op = lowering.forward("op", [PassPhase("decode", n.batch, middle), prefill])
+    moved = pass_moved(d, op, "", "decode_", s.shape.linear)
+    moved_pre = pass_moved(d, op, "pre_", "prefill_", s.shape.linear)
+    lowered = Lowered(op, tokens, PassWork(moved, moved, n.batch, "", "decode_"), lowering.latent_in)
+    pre = PassWork(moved_pre, moved_pre, tokens, "pre_", "prefill_")
+    out = _fit(s, n, d, lowered)
     law = _law(s)
     sent_pre = link_bytes(d, n, law, "prefill_", tokens)
     sent = link_bytes(d, n, law, "decode_", n.batch)
     decodes = []
     for device in s.devices:
         p = device.prefix
-        host = Law(law.traffic, law.overhead, True, law.all_reduces)
-        prefill = pass_times(d, n, pre, device, host, "prefill_", sent_pre)
-        decode = pass_times(d, n, op, device, law, "decode_", sent)
-        decodes.append(decode)
-        out |= _named(f"{p}prefill_", prefill) | _named(f"{p}decode_", decode)
+        first = pass_times(d, n, op, device, replace(law, host=True), pre, sent_pre)
+        again = pass_times(d, n, op, device, law, lowered.work, sent)
+        decodes.append(again)
+        out |= _named(f"{p}prefill_", first) | _named(f"{p}decode_", again)
         for key in ("floor", "expected"):
             out[f"{p}{key}"] = d.step(
                 f"{p}{key}",
                 eq.first_and_repeats(out[f"{p}prefill_{key}"], n.output, out[f"{p}decode_{key}"]),
             )
-    return out, decodes, [pre, op]
+    return out, decodes, lowered
 
 
 def _range(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
@@ -169,20 +187,16 @@ def _range(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> No
     out["high"] = d.step("high", eq.upper_bound(out["expected"], n.spread_high, n.widen))
 
 
-def _rates(n: Numbers, d: Derivation, out: dict[str, Value], tables: list[Table], first: Device, short: bool) -> None:
-    request = len(tables) == 2
-    items = d.step("generated", eq.product(n.batch, n.output)) if request else out["tokens"]
-    out["throughput"] = d.step("throughput", eq.rate(items, out["expected"]))
-    if request or short:
-        return
-    op = tables[0]
-    flops = d.sum("flops_total", eq.row_flops(op["count"], op["flops"]))
-    moved = d.sum("bytes_total", eq.row_bytes(op["count"], op["bytes"], op["kv"]))
-    out["arithmetic_intensity"] = d.step("arithmetic_intensity", eq.arithmetic_intensity(flops, moved))
-    out["ridge_point"] = d.step("ridge_point", eq.ridge_point(n[first.layer], n[f"{first.prefix}bandwidth"]))
-    out["flops_total"], out["bytes_total"] = flops, moved
-    out["mfu"] = d.step("mfu", eq.model_flops_utilization(flops, out["expected"], n[first.layer]))
-    out["mbu"] = d.step("mbu", eq.memory_bandwidth_utilization(moved, out["expected"], n[f"{first.prefix}bandwidth"]))
+def _rates(n: Numbers, d: Derivation, out: dict[str, Value], lowered: Lowered, device: Device) -> None:
+    op, work = lowered.op, lowered.work
+    if work.tokens is None:
+        flops = d.sum("flops_total", eq.row_flops(op["count"], op["flops"]))
+    else:
+        flops = d.sum("flops_total", eq.pass_flops(op["count"], work.tokens, op["w"], op["flops"]))
+    out["arithmetic_intensity"] = d.step("arithmetic_intensity", eq.arithmetic_intensity(flops, work.moved))
+    out["ridge_point"] = d.step("ridge_point", eq.ridge_point(n[device.layer], n.bandwidth))
+    out["mfu"] = d.step("mfu", eq.model_flops_utilization(flops, out["expected"], n[device.layer]))
+    out["mbu"] = d.step("mbu", eq.memory_bandwidth_utilization(work.moved, out["expected"], n.bandwidth))
 
 
 def _compare(n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
@@ -201,11 +215,10 @@ def _crossover(s: Structure, n: Numbers, d: Derivation, times: PassTimes) -> Val
     def holds(batch: float) -> bool:
         silent = Derivation(record=False)
         again = n.replaced({"batch": batch})
-        op, _, _ = _lower(s, again, silent)
-        p = s.devices[0].prefix
-        compute_floor = silent.sum("c", eq.row_compute_floor(op["count"], op["flops"], op[f"{p}peak"]))
-        memory_floor = silent.sum("m", eq.row_memory_floor(op["count"], op["bytes"], op["kv"], again[f"{p}bandwidth"]))
-        return bool(compute_floor.value >= memory_floor.value)
+        lowered = _lower(s, again, silent)
+        law = Law(all_reduces=0)
+        t = pass_times(silent, again, lowered.op, s.devices[0], law, lowered.work, None)
+        return bool(t.compute_floor.value >= t.memory_floor.value)
 
     return d.search(
         "crossover_batch",

@@ -228,7 +228,7 @@ def _result(problem: Problem, out: dict[str, Value], d: Derivation, feasible: bo
             "floor_ms_list": plural(out["floor"], 1e-3),
             "throughput_list": plural(out["throughput"], 1),
         }
-    elif len(d.tables) == 1 and "time" in d.tables[0].units:
+    elif d.tables and "time" in d.tables[0].units:
         rows = list(d.tables[0].cells("time"))
         extra["op_rows"] = [name for name, _ in rows]
         extra["op_time_ms"] = [float(f"{t * 1e3:.6g}") for _, t in rows]

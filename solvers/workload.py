@@ -2,7 +2,7 @@
 
 The rows know nothing of hardware but the number of tensor-parallel ranks: every cell is per accelerator.
 Streamed bytes are what a step must read: a tied embedding is read once, as the head; an untied one is not
-read whole (its rows are gathered). Keys and values stand in a column of their own, `kv`. Latent attention decodes in its absorbed form and is replicated on every
+read whole (its rows are gathered). Latent attention decodes in its absorbed form and is replicated on every
 tensor-parallel rank.
 
 Sources: Pope et al. 2023 (decode traffic), DeepSeek-AI 2024 (latent attention), Fedus et al. 2022 (routing).
@@ -10,7 +10,7 @@ Sources: Pope et al. 2023 (decode traffic), DeepSeek-AI 2024 (latent attention),
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,18 +20,33 @@ from mlwalls.solvers.equations import training as train
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
 
-Cells = Mapping[str, Value]
-Phase = Literal["decode", "prefill"]
+Cells = dict[str, "Applied | Value"]
+
+
+@dataclass(frozen=True, slots=True)
+class PassPhase:
+    """One phase of a forward pass.
+
+    Attributes:
+        kind: decode attends to `positions` of context with every token; prefill writes and attends within `positions`.
+        tokens: tokens in the pass, all sequences together.
+        stem: precedes the phase's own columns and names (empty for the main one).
+    """
+
+    kind: Literal["decode", "prefill"]
+    tokens: Value
+    positions: Value
+    stem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Cells by tensor class: the peak that it computes at and the sustained share of it, for every device compared."""
 
-    layer: Cells
-    experts: Cells
-    wide: Cells
-    attention: Cells
+    layer: Mapping[str, Value]
+    experts: Mapping[str, Value]
+    wide: Mapping[str, Value]
+    attention: Mapping[str, Value]
 
 
 @dataclass(slots=True)
@@ -49,96 +64,51 @@ class Lowering:
             self._taken[name] = self.d.step(name, applied)
         return self._taken[name]
 
-    def forward(
-        self, table: str, phase: Phase, tokens: Value, sequences: Value, positions: Value, head_tokens: Value
-    ) -> Table:
-        """Lower one forward pass.
+    def forward(self, table: str, phases: Sequence[PassPhase]) -> Table:
+        """Lower one forward pass, or several that share their weights (a request's prefill and decode steps).
 
-        Args:
-            table: name of the table.
-            tokens: tokens in the pass, all sequences together.
-            sequences: sequences in the pass.
-            positions: in decode the context that a new token attends to; in prefill the prompt length.
-            head_tokens: tokens whose next-token distribution is wanted.
+        Columns: `w` weights that every token uses, `read` weights read besides, `width` bytes each, `flops` beyond
+        those of `w`, `kv` cache bytes; a later phase's own cells carry its stem.
         """
         n, s = self.n, self.shape
-        attention = self._attention_cells(phase, sequences, positions)
-        projections = self._projection_cells(tokens)
-        hit = None
-        if s.moe:
-            hit = self._once("hit" if table == "op" else f"{table}_hit", eq.experts_hit(n.experts, n.top_k, tokens))
-            self._once("router", eq.product(n.d_model, n.experts))
-        op = self.d.table(table)
-        op.row("*", count=n.layers, **self.groups.layer)
-        for name, cells in (projections | attention).items():
-            self._row(op, name, **cells)
+        cells: dict[str, Cells] = {}
+        self._projections(cells)
+        for phase in phases:
+            self._attention(cells, phase)
         if s.dense:
-            self._row(
-                op,
-                "mlp",
-                count=n.dense_layers,
-                flops=eq.mlp_flops(tokens, n.matrices, n.d_model, n.ffn, n.tp),
-                bytes=eq.mlp_bytes(n.matrices, n.d_model, n.ffn, n.w_bytes, n.tp),
-            )
-        if hit is not None:
-            self._expert_rows(op, tokens, hit)
+            cells["mlp"] = {"count": n.dense_layers, "w": eq.matrices_of(n.matrices, n.d_model, n.ffn, n.tp)}
+        if s.moe:
+            self._experts(cells, phases)
         if "norm_params" in n:
-            op.row("norms", count=n.one, bytes=eq.replicated_bytes(n.norm_params, n.wide_bytes))
+            cells["norms"] = {"count": n.one, "read": n.norm_params, "width": n.wide_bytes}
         if s.has_head:
-            op.row(
-                "head",
-                count=n.one,
-                flops=eq.matmul_flops(head_tokens, n.d_model, n.vocab, n.tp),
-                bytes=eq.matrix_bytes(n.d_model, n.vocab, n.wide_bytes, n.tp),
-                **self._other(self.groups.wide),
-            )
+            cells["head"] = {"count": n.one, "read": eq.matrix(n.d_model, n.vocab, n.tp), "width": n.wide_bytes}
+            for phase in phases:
+                cells["head"][f"{phase.stem}flops"] = eq.matmul_flops(n.batch, n.d_model, n.vocab, n.tp)
+            cells["head"] |= self._other(self.groups.wide)
+        op = self.d.table(table)
+        op.row("*", count=n.layers, width=n.w_bytes, **self.groups.layer)
+        for name, row in cells.items():
+            op.row(name, **{k: c for k, c in row.items() if c is not n.layers and c is not n.w_bytes})
         return op
 
-    def _row(self, op: Table, name: str, **cells: Applied | Value) -> None:
-        """Add a row, leaving out a count that is the table's default."""
-        if cells.get("count") is self.n.layers:
-            del cells["count"]
-        op.row(name, **cells)
-
-    def _other(self, cells: Cells) -> dict[str, Value]:
+    def _other(self, cells: Mapping[str, Value]) -> dict[str, Value]:
         return {k: v for k, v in cells.items() if v.name != self.groups.layer[k].name}
 
-    def _matmul(self, count: Value, tokens: Value, rows: Value, columns: Value) -> dict[str, Applied | Value]:
-        n = self.n
-        return {
-            "count": count,
-            "flops": eq.matmul_flops(tokens, rows, columns, n.tp),
-            "bytes": eq.matrix_bytes(rows, columns, n.w_bytes, n.tp),
-        }
-
-    def _elements(self, count: Value, tokens: Value, elements: Value, shards: Value) -> dict[str, Applied | Value]:
-        return {
-            "count": count,
-            "flops": eq.weights_flops(tokens, elements, shards),
-            "bytes": eq.weights_bytes(elements, self.n.w_bytes, shards),
-        }
-
-    def _projection_cells(self, tokens: Value) -> dict[str, dict[str, Applied | Value]]:
+    def _projections(self, cells: dict[str, Cells]) -> None:
         n, s = self.n, self.shape
-        rows: dict[str, dict[str, Applied | Value]] = {}
         if s.attention == "gqa":
             width = eq.gated_qkv_width if s.gated_query else eq.qkv_width
             qkv = self._once("qkv_out", width(n.heads, n.kv_heads, n.head_dim))
             out = self._once("attn_out", eq.product(n.heads, n.head_dim))
-            count = n.attention_layers
-            rows["qkv"] = self._matmul(count, tokens, n.d_model, qkv)
-            rows["out"] = self._matmul(count, tokens, out, n.d_model)
+            cells["qkv"] = {"count": n.attention_layers, "w": eq.matrix(n.d_model, qkv, n.tp)}
+            cells["out"] = {"count": n.attention_layers, "w": eq.matrix(out, n.d_model, n.tp)}
         elif s.attention == "mla":
             every, by_head = self._latent_elements()
-            rows["latent_in"] = {
-                "count": n.attention_layers,
-                "flops": eq.replicated_flops(tokens, every),
-                "bytes": eq.replicated_bytes(every, n.w_bytes),
-            }
-            rows["latent_out"] = self._elements(n.attention_layers, tokens, by_head, n.tp)
+            cells["latent_in"] = {"count": n.attention_layers, "w": every}
+            cells["latent_out"] = {"count": n.attention_layers, "w": train.split(by_head, n.tp)}
         if s.linear:
-            rows["linear"] = self._elements(n.linear_layers, tokens, n.linear_params, n.tp)
-        return rows
+            cells["linear"] = {"count": n.linear_layers, "w": train.split(n.linear_params, n.tp)}
 
     def _latent_elements(self) -> tuple[Value, Value]:
         n = self.n
@@ -160,76 +130,61 @@ class Lowering:
         """Weights that every tensor-parallel rank holds whole, a layer; None without latent attention."""
         return self._taken.get("latent_in")
 
-    def _attention_cells(
-        self, phase: Phase, sequences: Value, positions: Value
-    ) -> dict[str, dict[str, Applied | Value]]:
-        n, s = self.n, self.shape
-        rows: dict[str, dict[str, Applied | Value]] = {}
+    def _attention(self, cells: dict[str, Cells], phase: PassPhase) -> None:
+        n, s, stem = self.n, self.shape, phase.stem
         if s.attention != "none" and s.full:
-            pairs = positions
-            if phase == "prefill":
+            pairs = phase.positions
+            if phase.kind == "prefill":
                 law = eq.square_pairs if s.bidirectional else eq.causal_pairs
-                pairs = self._once("pairs", law(positions))
-            rows["attention"] = self._core(phase, n.full_layers, sequences, positions, pairs)
+                pairs = self._once("pairs", law(phase.positions))
+            row = cells.setdefault("attention", {"count": n.full_layers})
+            row |= self._core(phase, phase.positions, pairs)
         if s.windowed:
-            if phase == "decode":
-                span = self._once("span", eq.smaller(positions, n.window))
-                rows["windowed"] = self._core(phase, n.window_layers, sequences, span, span)
+            row = cells.setdefault("windowed", {"count": n.window_layers})
+            if phase.kind == "decode":
+                span = self._once("span", eq.smaller(phase.positions, n.window))
+                row |= self._core(phase, span, span)
             else:
-                pairs = self._once("window_pairs", eq.windowed_pairs(positions, n.window))
-                rows["windowed"] = self._core(phase, n.window_layers, sequences, positions, pairs)
+                pairs = self._once("window_pairs", eq.windowed_pairs(phase.positions, n.window))
+                row |= self._core(phase, phase.positions, pairs)
         if s.linear:
-            state = eq.state_traffic(sequences, n.state_bytes, n.tp)
-            rows["state"] = {"count": n.linear_layers, "bytes": state, "kv": state}
-        return rows
+            state = eq.state_bytes(n.batch, n.state_bytes, n.tp)
+            row = cells.setdefault("state", {"count": n.linear_layers})
+            row |= {f"{stem}kv": state, f"{stem}write": state}
 
-    def _core(
-        self, phase: Phase, count: Value, sequences: Value, positions: Value, pairs: Value
-    ) -> dict[str, Applied | Value]:
+    def _core(self, phase: PassPhase, positions: Value, pairs: Value) -> Cells:
         n, s = self.n, self.shape
         flops: Applied
         if s.attention == "mla":
-            kv = eq.latent_cache_bytes(sequences, positions, n.kv_rank, n.rope, n.kv_width)
-            if phase == "decode":
-                flops = eq.absorbed_attention_flops(sequences, n.heads, n.kv_rank, n.rope, pairs, n.tp)
+            kv = eq.latent_cache_bytes(n.batch, positions, n.kv_rank, n.rope, n.kv_width)
+            if phase.kind == "decode":
+                flops = eq.absorbed_attention_flops(n.batch, n.heads, n.kv_rank, n.rope, pairs, n.tp)
             else:
-                flops = eq.latent_attention_flops(sequences, n.heads, n.nope, n.rope, n.v_dim, pairs, n.tp)
+                flops = eq.latent_attention_flops(n.batch, n.heads, n.nope, n.rope, n.v_dim, pairs, n.tp)
         else:
-            flops = eq.attention_flops(sequences, n.heads, n.head_dim, pairs, n.tp)
-            kv = eq.cache_bytes(sequences, positions, n.kv_heads, n.head_dim, n.kv_width, self._kv_shards())
-        return {"count": count, "flops": flops, "kv": kv, **self._other(self.groups.attention)}
+            flops = eq.attention_flops(n.batch, n.heads, n.head_dim, pairs, n.tp)
+            kv = eq.cache_bytes(n.batch, positions, n.kv_heads, n.head_dim, n.kv_width, self._kv_shards())
+        return {f"{phase.stem}flops": flops, f"{phase.stem}kv": kv, **self._other(self.groups.attention)}
 
     def _kv_shards(self) -> Value:
         if not self.shape.sharded:
             return self.n.tp
         return self._once("kv_shards", eq.smaller(self.n.tp, self.n.kv_heads))
 
-    def _expert_rows(self, op: Table, tokens: Value, hit: Value) -> None:
+    def _experts(self, cells: dict[str, Cells], phases: Sequence[PassPhase]) -> None:
         n = self.n
         router = self._once("router", eq.product(n.d_model, n.experts))
-        self._row(
-            op,
-            "router",
-            count=n.moe_layers,
-            flops=eq.replicated_flops(tokens, router),
-            bytes=eq.replicated_bytes(router, n.w_bytes),
-        )
-        self._row(
-            op,
-            "experts",
-            count=n.moe_layers,
-            flops=eq.expert_flops(tokens, n.top_k, n.matrices, n.d_model, n.expert_ffn, n.tp),
-            bytes=eq.expert_bytes(hit, n.matrices, n.d_model, n.expert_ffn, n.e_bytes, n.tp),
-            **self._other(self.groups.experts),
-        )
-        if self.shape.shared:
-            self._row(
-                op,
-                "shared",
-                count=n.moe_layers,
-                flops=eq.mlp_flops(tokens, n.matrices, n.d_model, n.shared_ffn, n.tp),
-                bytes=eq.mlp_bytes(n.matrices, n.d_model, n.shared_ffn, n.w_bytes, n.tp),
+        cells["router"] = {"count": n.moe_layers, "w": router}
+        row: Cells = {"count": n.moe_layers, "width": n.e_bytes}
+        for phase in phases:
+            hit = self._once(f"{phase.stem}hit", eq.experts_hit(n.experts, n.top_k, phase.tokens))
+            row[f"{phase.stem}flops"] = eq.expert_flops(
+                phase.tokens, n.top_k, n.matrices, n.d_model, n.expert_ffn, n.tp
             )
+            row[f"{phase.stem}read"] = eq.experts_read(hit, n.matrices, n.d_model, n.expert_ffn, n.tp)
+        cells["experts"] = row | self._other(self.groups.experts)
+        if self.shape.shared:
+            cells["shared"] = {"count": n.moe_layers, "w": eq.matrices_of(n.matrices, n.d_model, n.shared_ffn, n.tp)}
 
     def training(self, table: str, tokens: Value, sequences: Value, positions: Value) -> Table:
         """Lower forward, backward and optimizer of one micro-batch (`bytes` compulsory, `traffic` expected).

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-
 from mlwalls.zoo.entries import MODELS, CitedBlock, CitedNumber, EntryModel
 from mlwalls.zoo.entries.base import Block
 from mlwalls.zoo.entry import ZooError
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 MAX_BYTES = 2_000_000
 _SOURCE_FIELDS = {"title", "url", "year", "license", "checked"}

@@ -14,52 +14,34 @@ FLOP_PER_MAC = Constant("mac", 2, "FLOP")
 ROOFLINE = "williams2009"
 
 
+@equation("")
+def matrix(rows, columns, shards):
+    """Weights of a [rows, columns] matrix on one of `shards` accelerators."""
+    return rows * columns / shards
+
+
+@equation("")
+def matrices_of(matrices, d_model, ffn, shards):
+    """Weights of an MLP of `matrices` [d_model, ffn] matrices (3 gated, 2 plain), on one of `shards`."""
+    return matrices * d_model * ffn / shards
+
+
+@equation("")
+def experts_read(hit, matrices, d_model, expert_ffn, shards):
+    """Weights read of the routed experts of one layer, `hit` of them touched."""
+    return hit * matrices * d_model * expert_ffn / shards
+
+
 @equation("FLOP")
 def matmul_flops(tokens, rows, columns, shards):
     """FLOPs of a [tokens, rows] × [rows, columns] product, split over `shards` accelerators."""
     return FLOP_PER_MAC * tokens * rows * columns / shards
 
 
-@equation("byte", width="byte")
-def matrix_bytes(rows, columns, width, shards):
-    """Bytes of a [rows, columns] matrix split over `shards` accelerators."""
-    return rows * columns * width / shards
-
-
-@equation("FLOP")
-def mlp_flops(tokens, matrices, d_model, ffn, shards):
-    """FLOPs of an MLP of `matrices` [d_model, ffn] products (3 gated, 2 plain)."""
-    return FLOP_PER_MAC * tokens * matrices * d_model * ffn / shards
-
-
-@equation("byte", width="byte")
-def mlp_bytes(matrices, d_model, ffn, width, shards):
-    """Weight bytes of an MLP of `matrices` [d_model, ffn] matrices."""
-    return matrices * d_model * ffn * width / shards
-
-
-@equation("FLOP")
-def weights_flops(tokens, elements, shards):
-    """FLOPs of a product with `elements` weights, each used once a token."""
-    return FLOP_PER_MAC * tokens * elements / shards
-
-
-@equation("FLOP")
-def replicated_flops(tokens, elements):
-    """FLOPs of a product with `elements` weights that every rank does whole."""
-    return FLOP_PER_MAC * tokens * elements
-
-
-@equation("byte", width="byte")
-def replicated_bytes(elements, width):
-    """Bytes of `elements` weights that every rank holds whole."""
-    return elements * width
-
-
-@equation("byte", width="byte")
-def weights_bytes(elements, width, shards):
-    """Bytes of `elements` weights split over `shards` accelerators."""
-    return elements * width / shards
+@equation("byte", state="byte")
+def state_bytes(batch, state, shards):
+    """Fixed state of linear-attention or state-space layers, read (`kv`) and written (`write`) each step."""
+    return batch * state / shards
 
 
 @equation("FLOP")
@@ -90,12 +72,6 @@ def cache_bytes(batch, positions, kv_heads, head_dim, width, shards):
 def latent_cache_bytes(batch, positions, kv_rank, rope, width):
     """The same for latent attention: one latent a token, whole on every tensor-parallel rank."""
     return batch * positions * (kv_rank + rope) * width
-
-
-@equation("byte", state="byte")
-def state_traffic(batch, state, shards):
-    """Bytes that a linear-attention or state-space layer writes each step (reading it is its `kv`)."""
-    return batch * state / shards
 
 
 @equation("")
@@ -194,52 +170,96 @@ def expert_flops(tokens, top_k, matrices, d_model, expert_ffn, shards):
     return FLOP_PER_MAC * tokens * top_k * matrices * d_model * expert_ffn / shards
 
 
-@equation("byte", width="byte")
-def expert_bytes(experts, matrices, d_model, expert_ffn, width, shards):
-    """Weight bytes of `experts` experts of one layer."""
-    return experts * matrices * d_model * expert_ffn * width / shards
-
-
 @equation("FLOP", flops="FLOP")
 def row_flops(count, flops):
-    """FLOPs of one operator row."""
+    """FLOPs of one operator row that states them."""
     return count * flops
 
 
-@equation("byte", weights="byte", kv="byte")
-def row_bytes(count, weights, kv):
-    """Bytes that one operator row moves: weights, and keys and values."""
-    return count * (weights + kv)
+@equation("byte", traffic="byte")
+def row_bytes(count, traffic):
+    """Bytes of one operator row that states them."""
+    return count * traffic
 
 
 @equation("s", flops="FLOP", peak="FLOP/s", cite=ROOFLINE, wall="compute_throughput")
 def row_compute_floor(count, flops, peak):
-    """Time of an operator's FLOPs at the peak rate."""
+    """Time of a row's FLOPs at the peak rate."""
     return count * flops / peak
 
 
 @equation("s", flops="FLOP", peak="FLOP/s", wall="compute_throughput")
 def row_compute_time(count, flops, peak, eta):
-    """Time of an operator's FLOPs at a sustained share `eta` of the peak."""
+    """Time of a row's FLOPs at a sustained share `eta` of the peak."""
     return count * flops / (peak * eta)
 
 
-@equation("s", weights="byte", kv="byte", bandwidth="byte/s", cite=ROOFLINE, wall="memory_bandwidth")
-def row_memory_floor(count, weights, kv, bandwidth):
-    """Time to move an operator's bytes at the full memory bandwidth."""
-    return count * (weights + kv) / bandwidth
+@equation("s", traffic="byte", bandwidth="byte/s", cite=ROOFLINE, wall="memory_bandwidth")
+def row_memory_floor(count, traffic, bandwidth):
+    """Time to move a row's bytes at the full memory bandwidth."""
+    return count * traffic / bandwidth
 
 
-@equation("s", weights="byte", kv="byte", bandwidth="byte/s", wall="memory_bandwidth")
-def row_memory_time(count, weights, kv, bandwidth, eta_m):
-    """Time to move an operator's bytes at a sustained share `eta_m` of the memory bandwidth."""
-    return count * (weights + kv) / (bandwidth * eta_m)
+@equation("FLOP", flops="FLOP")
+def pass_flops(count, tokens, w, flops):
+    """FLOPs of a row of a pass: `w` weights used by every token, and what the row states (attention)."""
+    return count * (FLOP_PER_MAC * tokens * w + flops)
 
 
-@equation("s", traffic="byte", bandwidth="byte/s", wall="memory_bandwidth")
-def row_traffic_time(count, traffic, bandwidth, eta_m):
-    """Time to move an operator's operands, unfused, at a sustained share of the memory bandwidth."""
-    return count * traffic / (bandwidth * eta_m)
+@equation("byte", width="byte", kv="byte")
+def pass_bytes(count, w, read, width, kv):
+    """Bytes of a row of a pass: weights used by every token, others read, keys and values."""
+    return count * ((w + read) * width + kv)
+
+
+@equation("byte", width="byte", kv="byte", write="byte")
+def pass_bytes_written(count, w, read, width, kv, write):
+    """The same for models whose layers write a state back."""
+    return count * ((w + read) * width + kv + write)
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", cite=ROOFLINE, wall="compute_throughput")
+def pass_compute_floor(count, tokens, w, flops, peak):
+    """Time of those FLOPs at the peak rate."""
+    return count * (FLOP_PER_MAC * tokens * w + flops) / peak
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", wall="compute_throughput")
+def pass_compute_time(count, tokens, w, flops, peak, eta):
+    """Time of those FLOPs at a sustained share `eta` of the peak."""
+    return count * (FLOP_PER_MAC * tokens * w + flops) / (peak * eta)
+
+
+@equation("s", moved="byte", bandwidth="byte/s", cite=ROOFLINE, wall="memory_bandwidth")
+def memory_floor(moved, bandwidth):
+    """Time to move bytes at the full memory bandwidth."""
+    return moved / bandwidth
+
+
+@equation("s", moved="byte", bandwidth="byte/s", wall="memory_bandwidth")
+def memory_time(moved, bandwidth, eta_m):
+    """Time to move bytes at a sustained share `eta_m` of the memory bandwidth."""
+    return moved / (bandwidth * eta_m)
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", width="byte", kv="byte", bandwidth="byte/s")
+def pass_row_time(count, tokens, w, flops, peak, eta, read, width, kv, bandwidth, eta_m):
+    """Expected time of one row of a pass."""
+    return count * (
+        (FLOP_PER_MAC * tokens * w + flops) / (peak * eta) + ((w + read) * width + kv) / (bandwidth * eta_m)
+    )
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", traffic="byte", bandwidth="byte/s")
+def row_time(count, flops, peak, eta, traffic, bandwidth, eta_m):
+    """Expected time of one row that states its FLOPs and bytes."""
+    return count * (flops / (peak * eta) + traffic / (bandwidth * eta_m))
+
+
+@equation("byte", traffic="byte")
+def row_traffic(count, traffic):
+    """Unfused operand traffic of one row."""
+    return count * traffic
 
 
 @equation("byte", width="byte", cite="thakur2005", wall="communication")
@@ -270,18 +290,6 @@ def layer_overhead(layers, tau, r_engine, x_gen):
 def latent_layer_overhead(layers, tau, r_engine, x_gen, x_mla):
     """Kernel starts and tails of one pass through latent-attention layers."""
     return layers * tau * r_engine * x_gen * (1 + x_mla)
-
-
-@equation("s", flops="FLOP", peak="FLOP/s", weights="byte", kv="byte", bandwidth="byte/s", wall="memory_bandwidth")
-def row_time(count, flops, peak, eta, weights, kv, bandwidth, eta_m):
-    """Expected time of one operator row."""
-    return count * (flops / (peak * eta) + (weights + kv) / (bandwidth * eta_m))
-
-
-@equation("s", flops="FLOP", peak="FLOP/s", traffic="byte", bandwidth="byte/s")
-def row_training_time(count, flops, peak, eta, traffic, bandwidth, eta_m):
-    """Expected time of one operator row of a training step."""
-    return count * (flops / (peak * eta) + traffic / (bandwidth * eta_m))
 
 
 @equation(

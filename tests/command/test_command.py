@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from mlwalls.server.ask import NotSure, Routed, route
 from mlwalls.zoo import Zoo
 

@@ -4,7 +4,6 @@ import urllib.error
 import urllib.request
 
 import pytest
-
 from mlwalls.server.app import build_server
 from mlwalls.server.http import MAX_BODY, UnsafeBindError, http_app
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-
 from mlwalls.solvers.derivation import (
     Constant,
     Derivation,

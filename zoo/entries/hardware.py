@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
-
 from mlwalls.zoo.entries.base import Block, Cited, EntryModel, quantity
+from pydantic import model_validator
 
 
 class Peak(Block):
