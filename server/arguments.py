@@ -55,7 +55,7 @@ def checked(schema: Mapping[str, Any], given: Mapping[str, Any], example: Mappin
     for name in schema.get("required", ()):
         if name not in good and name not in given:
             problems.append(f"{name}: missing; {properties[name].get('description', 'it is required')}")
-            good[name] = example.get(name)
+            good = {**example, **good} if not good else {**good, name: example.get(name)}
     if problems:
         raise ArgumentsError(problems, good)
     return good
@@ -93,7 +93,7 @@ def _value(name: str, value: Any, schema: Mapping[str, Any], problems: list[str]
         return example
     if not isinstance(value, str):
         problems.append(f"{name}: {_shown(value)} is not text.")
-        return _text(str(value), schema, example)
+        return example if example is not _MISSING else schema.get("default", _MISSING)
     if "enum" in schema and value not in schema["enum"]:
         problems.append(f"{name}: {_shown(value)} is not one of {', '.join(schema['enum'])}.")
         return _text(value, schema, example)

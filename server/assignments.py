@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -51,10 +51,9 @@ def _read(value: str, schema: Mapping[str, Any]) -> Any:
 
 def _number(text: str) -> Any:
     try:
-        return json.loads(text.replace("_", ""))
-    except ValueError:
-        pass
-    try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    if not math.isfinite(number):
+        return text
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -80,7 +80,11 @@ def find_in_zoo(zoo: Zoo, arguments: dict[str, Any]) -> tuple[dict[str, Any], st
         )
     except UnknownName as error:
         argument = "sort" if error.given == request.sort else "where"
-        raise CallError(argument, f"{error.given!r} is no number of these entries.", choices=error.nearest) from error
+        nearest = error.nearest[0] if error.nearest else ""
+        filters = [w.replace(error.given, nearest, 1) if error.given in w else w for w in request.where if nearest]
+        repair = {"sort": nearest} if argument == "sort" else {"where": filters}
+        text = f"{error.given!r} is no number of these entries."
+        raise CallError(argument, text, choices=error.nearest, repair=repair) from error
     except ZooError as error:
         raise CallError("where", str(error), repair={"where": []}) from error
     sources: list[str] = []

@@ -12,10 +12,10 @@ def markdown(tool: str, answer: dict[str, Any]) -> str:
     runner = f"; next: {wall['runner_up']}" if "runner_up" in wall else ""
     lines = [answer["verdict"], "", f"Binding wall: {wall['number']} {wall['name']}{share}{runner}"]
     if "work" in answer:
-        lines += ["", "```", *answer["work"], "```"]
+        lines += ["", "```", *_steps(answer), "```"]
     else:
         lines += ["", *(f"- {name}: {_shown(value)}" for name, value in answer["result"].items())]
-    lines += ["", "Sources: " + "; ".join(answer["sources"])]
+    lines += ["", "Sources: " + "; ".join(f"{s.partition(':')[0]} {s.rpartition(', ')[2]}" for s in answer["sources"])]
     if answer["warnings"]:
         lines.append("Warnings: " + "; ".join(answer["warnings"]))
     lines.append(f"Call: {tool} {' '.join(answer['scenario'])}")
@@ -26,3 +26,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)
+
+
+def _steps(answer: dict[str, Any]) -> list[str]:
+    """The steps with their figures; inputs and operator rows too where the answer is asked for in full."""
+    work: list[str] = answer["work"]
+    return work if "steps" in answer else [line for line in work if line.count(" = ") == 2 and ": " not in line]

@@ -32,7 +32,8 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
         data["binding_wall"]["runner_up"] = binding.runner_up
     if detail != "brief":
         data["work"] = work(derivation)
-    data["sources"] = [_source(zoo, source, checked) for source, checked in citations(derivation)]
+    brief = detail == "brief"
+    data["sources"] = [_source(zoo, source, checked, brief) for source, checked in citations(derivation)]
     warnings = [*answer.problem.warnings, *shown.warnings]
     if doubtful := unverified(derivation):
         names = ", ".join(f"{v.origin.entry} {v.name}" for v in doubtful[:6])
@@ -45,10 +46,10 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     return data
 
 
-def _source(zoo: Zoo, source: str, checked: bool) -> str:
+def _source(zoo: Zoo, source: str, checked: bool, brief: bool) -> str:
     entry = zoo.source(source)
-    mark = "" if checked else "?"
-    return f"{source}{mark}: {', '.join(str(p) for p in (entry.title, entry.year, entry.url) if p)}"
+    parts = (entry.url,) if brief else (entry.title, entry.year, entry.url)
+    return f"{source}{'' if checked else '?'}: {', '.join(str(p) for p in parts if p)}"
 
 
 def _written(argument: Any) -> str:

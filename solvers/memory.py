@@ -18,6 +18,7 @@ class Memory:
     """Which memory classes are counted."""
 
     training: bool
+    uniform: bool
     split_experts: bool
     replicated: bool
     grows: bool
@@ -27,18 +28,18 @@ def resolve_memory(n: Numbers, shape: ModelShape, phase: str) -> Memory:
     """Read the widths of training states; everything else is in `n` already."""
     if phase == "training":
         n.defined("state_bytes", 16, "byte", source="rajbhandari2020")
-    return Memory(
-        phase == "training",
-        shape.split_experts,
-        shape.attention == "mla" and shape.sharded,
-        phase == "inference",
-    )
+    uniform = not shape.split_experts and shape.wide_format == shape.layer_format
+    replicated = shape.attention == "mla" and shape.sharded
+    return Memory(phase == "training", uniform, shape.split_experts, replicated, phase == "inference")
 
 
 def needed_bytes(d: Derivation, m: Memory, n: Numbers, op: Table, latent_in: Value | None) -> dict[str, Value]:
     """Step out what one accelerator must hold: keys `weights`, `kv_cache` (serving) and `needed`."""
     if m.training:
         return {"needed": d.step("needed", eq.training_states(n.parameters, n.state_bytes, n.tp))}
+    if m.uniform:
+        weights = d.step("weights", eq.resident_uniform(n.parameters, n.w_bytes, n.tp))
+        return _with_cache(d, m, n, op, latent_in, weights)
     wide = d.step("wide_params", eq.wide_parameters(n.wide_matrices, n.vocab, n.d_model))
     if m.split_experts:
         routed = d.step("routed", eq.routed_parameters(n.moe_layers, n.experts, n.matrices, n.d_model, n.expert_ffn))
@@ -47,6 +48,12 @@ def needed_bytes(d: Derivation, m: Memory, n: Numbers, op: Table, latent_in: Val
         )
     else:
         weights = d.step("weights", eq.resident(n.parameters, wide, n.w_bytes, n.wide_bytes, n.tp))
+    return _with_cache(d, m, n, op, latent_in, weights)
+
+
+def _with_cache(
+    d: Derivation, m: Memory, n: Numbers, op: Table, latent_in: Value | None, weights: Value
+) -> dict[str, Value]:
     out = {"weights": weights}
     parts = [weights]
     if m.replicated and latent_in is not None:

@@ -37,7 +37,8 @@ def rounded(number: Any) -> str:
 
 def work(derivation: Derivation) -> list[str]:
     """Return the program: origin lines for every input that a step used, then the steps in order."""
-    steps = [line for step in derivation.steps for line in _lines(step)]
+    seen: set[str] = set()
+    steps = [line for step in derivation.steps for line in _lines(step, seen)]
     return [*_origins(derivation), *steps]
 
 
@@ -58,12 +59,15 @@ def unverified(derivation: Derivation) -> list[Value]:
     return [value for value in _inputs(derivation) if not value.origin.checked]
 
 
-def _lines(step: Step | Row) -> Iterator[str]:
+def _lines(step: Step | Row, seen: set[str]) -> Iterator[str]:
+    """Print one step; a source is named at the first step that rests on it."""
     if isinstance(step, Row):
         body = "; ".join(f"{k} = {c.text() if isinstance(c, Applied) else c.name}" for k, c in step.cells.items())
         yield f"{step.table} {step.name}: {body}"
         return
-    tail = f" [{', '.join(step.cite)}]" if step.cite else ""
+    fresh = [source for source in step.cite if source not in seen]
+    seen.update(fresh)
+    tail = f" [{', '.join(fresh)}]" if fresh else ""
     if step.kind == "column":
         assert step.applied is not None
         yield f"{step.name} = {step.applied.text()}"

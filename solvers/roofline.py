@@ -228,7 +228,7 @@ def _scenario(request: RooflineRequest, phase: Phase, model: Entry | None, entri
     given["batch_sizes"] = request.batch_sizes
     if model is not None and model.has("config.d_model"):
         given["seq_len"] = request.seq_len
-        given["weight_dtype"] = request.weight_dtype
+    given.pop("detail", None)
     return given
 
 

@@ -164,12 +164,12 @@ def _speedup(s: Structure, names: Names, out: dict[str, Value], binding: Binding
     because = f"{binding.slug.replace('_', ' ')} binds" + (f", and that grew {times(grown)}" if grown else "")
     return (
         f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at the "
-        f"roofline floor): {what} takes {seconds(first(out['expected']))} on {_on(names)} instead of "
+        f"floor): {what} takes {seconds(first(out['expected']))} on {_on(names)} instead of "
         f"{seconds(first(out['base_expected']))} on {names.hardware[1]}. It has {times('flops_ratio')} the FLOP/s, "
         f"but {because}."
         if binding.slug != "compute_throughput"
         else f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at "
-        f"the roofline floor): {what} takes {seconds(first(out['expected']))} on {_on(names)} instead of "
+        f"the floor): {what} takes {seconds(first(out['expected']))} on {_on(names)} instead of "
         f"{seconds(first(out['base_expected']))} on {names.hardware[1]}; {because}."
     )
 

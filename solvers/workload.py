@@ -89,8 +89,11 @@ class Lowering:
         op = self.d.table(table)
         op.row("*", count=n.layers, width=n.w_bytes, **self.groups.layer)
         for name, row in cells.items():
-            op.row(name, **{k: c for k, c in row.items() if c is not n.layers and c is not n.w_bytes})
+            op.row(name, **{k: c for k, c in row.items() if c is not n.layers and not self._same_width(k, c)})
         return op
+
+    def _same_width(self, column: str, cell: Applied | Value) -> bool:
+        return column == "width" and isinstance(cell, Value) and cell.value == self.n.w_bytes.value
 
     def _other(self, cells: Mapping[str, Value]) -> dict[str, Value]:
         return {k: v for k, v in cells.items() if v.name != self.groups.layer[k].name}

@@ -76,8 +76,7 @@ class Names:
         others = tuple(m.entry.id for m in matching if m is not best)
         note = ""
         if others and not _says_all(wanted, best):
-            named = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
-            note = f"{text!r}: took {best.entry.id}, not {named}"
+            note = f"{text!r} taken as {best.entry.id}, not {others[0]}" + (" …" if len(others) > 1 else "")
         return Resolution(best.entry, text, note, others if note else ())
 
     def _matching(self, wanted: tuple[str, ...]) -> list[_Known]:

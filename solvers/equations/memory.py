@@ -17,6 +17,12 @@ def routed_parameters(moe_layers, experts, matrices, d_model, expert_ffn):
     return moe_layers * experts * matrices * d_model * expert_ffn
 
 
+@equation("byte", width="byte", wall="memory_capacity")
+def resident_uniform(parameters, width, shards):
+    """Weights of one accelerator, all at one width."""
+    return parameters * width / shards
+
+
 @equation("byte", width="byte", wide_width="byte", wall="memory_capacity")
 def resident(parameters, wide, width, wide_width, shards):
     """Weights of one accelerator: most at one width, embedding and head at another."""

@@ -45,7 +45,7 @@ def test_the_headline_question_end_to_end():
     done = mlwalls("ask", "Why doesn't 3.2x more FLOPS give 3.2x speedup?")
     assert done.returncode == 0, done.stderr
     for part in (
-        "1.64x at the roofline floor",
+        "1.64x at the floor",
         "range",
         "Binding wall: Memory bandwidth",
         "memory_floor = ",

@@ -50,9 +50,12 @@ def test_schemas_are_published_and_hold():
     "uri", ["zoo://hardware/h10o", "zoo://nonsense", "walls://wall", "tutorial://99", "zoo://schema/x", "other://x"]
 )
 def test_what_is_not_there_is_the_protocols_error(uri):
-    with pytest.raises(MCPError) as caught:
-        using(lambda client: client.read_resource(uri))
-    assert caught.value.code == types.INVALID_PARAMS
+    async def read(client):
+        with pytest.raises(MCPError) as caught:
+            await client.read_resource(uri)
+        return caught.value
+
+    assert using(read).code == types.INVALID_PARAMS
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""Figures for the README: start to first answer and one call, against a bare server in the same run; sweep; sizes.
+
+Run by hand: ``python benchmarks/run.py [--json]``. Nothing here is a test.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import anyio
+from mcp import Client, StdioServerParameters
+
+GOOD = {"model": "llama-3.1-8b", "hardware": "nvidia-h100-sxm-80gb"}
+OURS = StdioServerParameters(command=sys.executable, args=["-m", "mlwalls.server.cli"])
+BARE = StdioServerParameters(command=sys.executable, args=[str(Path(__file__).parent / "bare_server.py")])
+
+
+async def first_answer(server, tool, arguments):
+    start = time.perf_counter()
+    async with Client(server) as client:
+        await client.call_tool(tool, arguments)
+        return time.perf_counter() - start
+
+
+async def one_call(server, tool, arguments, repeats):
+    times = []
+    async with Client(server) as client:
+        for _ in range(repeats):
+            start = time.perf_counter()
+            result = await client.call_tool(tool, arguments)
+            times.append(time.perf_counter() - start)
+    size = len(json.dumps(result.structured_content, ensure_ascii=False).encode())
+    return statistics.median(times), size
+
+
+def sweep(points):
+    import numpy as np
+
+    from mlwalls.solvers.registry import solvers
+    from mlwalls.zoo import Zoo
+
+    solver = solvers()["roofline"]
+    problem = solver.resolve(solver.request(**GOOD), Zoo.builtin())
+    bandwidth = np.linspace(1e12, 8e12, points)
+    batch = np.tile(np.arange(1.0, 257.0), points // 256 + 1)[:points]
+    start = time.perf_counter()
+    out = solver.evaluate(problem, {"bandwidth": bandwidth, "batch": batch})
+    assert out["expected"].value.shape == (points,)
+    return time.perf_counter() - start
+
+
+def in_process(repeats):
+    from mlwalls.solvers.answers import answer_data
+    from mlwalls.solvers.registry import solvers
+    from mlwalls.zoo import Zoo
+
+    zoo, solver = Zoo.builtin(), solvers()["roofline"]
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        answer_data(solver.run(solver.request(**GOOD), zoo), zoo)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    first = {"ours": [], "bare": []}
+    for _ in range(options.repeats):
+        first["ours"].append(anyio.run(first_answer, OURS, "roofline", GOOD))
+        first["bare"].append(anyio.run(first_answer, BARE, "echo", {"text": "x"}))
+    ours, size = anyio.run(one_call, OURS, "roofline", GOOD, 300)
+    bare, _ = anyio.run(one_call, BARE, "echo", {"text": "x" * size}, 300)
+    begun = {k: statistics.median(v) for k, v in first.items()}
+    figures = {
+        "start_to_first_answer_s": begun["ours"],
+        "bare_start_to_first_answer_s": begun["bare"],
+        "start_ratio": begun["ours"] / begun["bare"],
+        "call_ms": ours * 1e3,
+        "bare_call_ms": bare * 1e3,
+        "call_ratio": ours / bare,
+        "in_process_answer_ms": in_process(500) * 1e3,
+        "sweep_1e6_points_s": min(sweep(1_000_000) for _ in range(3)),
+        "answer_bytes": size,
+    }
+    if options.json:
+        print(json.dumps(figures, indent=1))
+    else:
+        for name, value in figures.items():
+            print(f"{name:32} {value:.4g}")
+
+
+main()
