@@ -29,9 +29,8 @@ def main(folder: Path) -> None:
         assert any(name.endswith(f"/{wanted}") for name in source), f"{wanted} is not in the sdist"
     for room in ROOMS:
         assert f"mlwalls/{room}/py.typed" in wheel
-    print(
-        f"wheel: {len(wheel)} files, {sum(i.file_size for i in zipfile.ZipFile(next(folder.glob('*.whl'))).infolist()) >> 10} KiB unpacked"
-    )
+    size = sum(item.file_size for item in zipfile.ZipFile(next(folder.glob("*.whl"))).infolist())
+    print(f"wheel: {len(wheel)} files, {size >> 10} KiB unpacked")
 
 
 main(Path(sys.argv[1]))

@@ -38,7 +38,6 @@ async def one_call(server, tool, arguments, repeats):
 
 def sweep(points):
     import numpy as np
-
     from mlwalls.solvers.registry import solvers
     from mlwalls.zoo import Zoo
 

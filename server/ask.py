@@ -74,7 +74,7 @@ def nearest(question: str) -> tuple[str, ...]:
 
 def _similarity(question: str, tutorial: prompts.Tutorial, fuzz: Any) -> float:
     known = [tutorial.question, *tutorial.data.get("ask", ())]
-    return max(fuzz.token_sort_ratio(_bare(question), _bare(text)) for text in known)
+    return max(float(fuzz.token_sort_ratio(_bare(question), _bare(text))) for text in known)
 
 
 def _bare(text: str) -> str:

@@ -129,10 +129,9 @@ def parse(text: str) -> Postfix:
             operand_next = True
         elif word == ")":
             release(0, False)
-            if not stack or stack[-1][0] != "(":
+            if not stack or stack.pop()[0] != "(":
                 raise ProgramError("unexpected ')'")
-            stack.pop()
-            if stack and stack[-1][0] == "call":
+            if stack and str(stack[-1][0]) == "call":
                 _, name, count = stack.pop()
                 low, high = _ARITY[str(name)]
                 if not low <= int(str(count)) <= high:
@@ -198,7 +197,7 @@ def _scalar(name: str, a: list[float]) -> float:
 
 
 def _power(a: float, b: float) -> float:
-    result = a**b
+    result: float | complex = a**b
     if isinstance(result, complex):
         raise ProgramError("root of a negative number")
     return result

@@ -95,7 +95,7 @@ def http_app(
         host=host,
         custom_starlette_routes=[Route("/healthz", _healthz)],
     )
-    app.add_middleware(Gate, token=token, concurrent=concurrent)  # type: ignore[arg-type]
+    app.add_middleware(Gate, token=token, concurrent=concurrent)
     return app
 
 

@@ -23,7 +23,7 @@ def client_schema(model: type[BaseModel]) -> dict[str, Any]:
         SchemaError: something in the model has no such form.
     """
     raw = model.model_json_schema(by_alias=True)
-    schema = _plain(raw, raw.get("$defs", {}), model.__name__)
+    schema: dict[str, Any] = _plain(raw, raw.get("$defs", {}), model.__name__)
     schema.setdefault("required", [])
     return schema
 

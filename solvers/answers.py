@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlwalls.solvers.derivation import Applied, Row, Step
-from mlwalls.solvers.rendering import citations, rounded, unverified, work
+from mlwalls.solvers.rendering import rendered, rounded
 from mlwalls.solvers.solver import Answer
 from mlwalls.solvers.walls import WALLS
 from mlwalls.zoo import Zoo
@@ -30,12 +30,13 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
         data["binding_wall"]["share"] = float(f"{binding.share:.6g}")
     if binding.runner_up:
         data["binding_wall"]["runner_up"] = binding.runner_up
+    text = rendered(derivation)
     if detail != "brief":
-        data["work"] = work(derivation)
+        data["work"] = text.work
     brief = detail == "brief"
-    data["sources"] = [_source(zoo, source, checked, brief) for source, checked in citations(derivation)]
+    data["sources"] = [_source(zoo, source, checked, brief) for source, checked in text.citations]
     warnings = [*answer.problem.warnings, *shown.warnings]
-    if doubtful := unverified(derivation):
+    if doubtful := text.unverified:
         names = ", ".join(f"{v.origin.entry} {v.name}" for v in doubtful[:6])
         more = f" and {len(doubtful) - 6} more" if len(doubtful) > 6 else ""
         warnings.append(f"unverified: {names}{more} not checked against the source named")

@@ -119,14 +119,14 @@ class Template:
     def _name(self, name: str) -> str:
         if name in self._parameters:
             return f"\0{name}\0"
-        constant = self._function.__globals__.get(name)
+        constant: Any = self._function.__globals__.get(name)
         if not hasattr(constant, "symbol"):
             raise EquationError(f"{self._function.__name__}: {name} is neither a parameter nor a Constant")
         self.constants[constant.symbol] = constant
         return str(constant.symbol)
 
     def _called(self, name: str) -> str:
-        function = self._function.__globals__.get(name)
+        function: Any = self._function.__globals__.get(name)
         try:
             return PRINTED[function]
         except (KeyError, TypeError):

@@ -5,15 +5,15 @@ Activation traffic is that of a fused network: outputs of convolution and linear
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlwalls.solvers.derivation import Derivation, Table
+from mlwalls.solvers.derivation import Derivation, Table, Value
 from mlwalls.solvers.equations import kernels as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import STORED_BYTES
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import stored_formats
-from mlwalls.solvers.workload import Cells
 from mlwalls.zoo import Entry
 
 
@@ -73,7 +73,7 @@ def resolve_kernel(n: Numbers, flops: float | None, traffic: float | None) -> Ke
     return KernelShape(False, False, False, "bf16")
 
 
-def lower_kernel(d: Derivation, s: KernelShape, n: Numbers, cells: Cells) -> Table:
+def lower_kernel(d: Derivation, s: KernelShape, n: Numbers, cells: Mapping[str, Value]) -> Table:
     """Lower to one row, split over tensor-parallel ranks."""
     op = d.table("op")
     if not s.sample:

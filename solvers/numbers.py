@@ -115,7 +115,8 @@ class Numbers(Mapping[str, Value]):
                 fixed_text = f"{symbol}={_shown(old.value)}"
                 raise CallError(
                     "set",
-                    f"{text!r}: {symbol} must be a number {limit} (in {old.unit or 'counts'}); it is {_shown(old.value)} unless set.",
+                    f"{text!r}: {symbol} must be a number {limit} (in {old.unit or 'counts'}); "
+                    f"it is {_shown(old.value)} unless set.",
                     repair={"set": _swap(assignments, text, fixed_text)},
                 )
             new = Value(old.name, number, old.unit, YOU)

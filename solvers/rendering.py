@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from mlwalls.solvers.derivation import Applied, Column, Constant, Derivation, Origin, Row, Step, Value
+from mlwalls.solvers.derivation import STEP, Applied, Constant, Derivation, Origin, Row, Step, Value
 
 
 def exact(number: Any) -> str:
@@ -35,28 +36,48 @@ def rounded(number: Any) -> str:
     return f"[{','.join(rounded(n) for n in number.tolist())}]"
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A derivation as text, with what it rests on.
+
+    Attributes:
+        work: the program, line by line.
+        citations: (source id, checked) in order of use.
+        unverified: inputs that nobody checked against their source.
+    """
+
+    work: list[str]
+    citations: list[tuple[str, bool]]
+    unverified: list[Value]
+
+
+def rendered(derivation: Derivation) -> Rendered:
+    """Print a recorded derivation; its inputs are gathered once."""
+    inputs = _inputs(derivation)
+    doubtful = [value for value in inputs if not value.origin.checked]
+    return Rendered(_work(derivation, inputs), _citations(derivation, inputs), doubtful)
+
+
 def work(derivation: Derivation) -> list[str]:
     """Return the program: origin lines for every input that a step used, then the steps in order."""
+    return _work(derivation, _inputs(derivation))
+
+
+def _work(derivation: Derivation, inputs: list[Value]) -> list[str]:
     seen: set[str] = set()
     steps = [line for step in derivation.steps for line in _lines(step, seen)]
-    return [*_origins(derivation), *steps]
+    return [*_origins(inputs), *steps]
 
 
-def citations(derivation: Derivation) -> list[tuple[str, bool]]:
-    """Return (source id, checked) of everything that the derivation rests on, in order of use."""
+def _citations(derivation: Derivation, inputs: list[Value]) -> list[tuple[str, bool]]:
     found: dict[str, bool] = {}
-    for value in _inputs(derivation):
+    for value in inputs:
         if value.origin.source:
             found[value.origin.source] = found.get(value.origin.source, True) and value.origin.checked
     for step in derivation.steps:
         for cited in step.cite if isinstance(step, Step) else ():
             found.setdefault(cited, True)
     return list(found.items())
-
-
-def unverified(derivation: Derivation) -> list[Value]:
-    """Return the inputs that nobody checked against their source."""
-    return [value for value in _inputs(derivation) if not value.origin.checked]
 
 
 def _lines(step: Step | Row, seen: set[str]) -> Iterator[str]:
@@ -103,26 +124,32 @@ def _applications(derivation: Derivation) -> Iterator[Applied | Value]:
 def _inputs(derivation: Derivation) -> list[Value]:
     found: dict[str, Value] = {}
     for item in _applications(derivation):
-        arguments: Iterable[Value] = item.arguments if isinstance(item, Applied) else (item,)
-        for value in arguments:
-            if value.origin.kind != "step" and not isinstance(value, Column):
-                other = found.setdefault(value.name, value)
-                if other is not value and other.value is not value.value and other.value != value.value:
-                    raise TypeError(f"{value.name} names two numbers")
         if isinstance(item, Applied):
+            for value in item.arguments:
+                _note(value, found)
             for symbol, constant in item.equation.template.constants.items():
                 if symbol not in found:
                     found[symbol] = _constant(constant)
+        else:
+            _note(item, found)
     return list(found.values())
+
+
+def _note(value: Value, found: dict[str, Value]) -> None:
+    if value.origin is STEP:
+        return
+    other = found.setdefault(value.name, value)
+    if other is not value and other.value is not value.value and other.value != value.value:
+        raise TypeError(f"{value.name} names two numbers")
 
 
 def _constant(constant: Constant) -> Value:
     return Value(constant.symbol, float(constant), constant.unit, Origin("defined", source=constant.source))
 
 
-def _origins(derivation: Derivation) -> list[str]:
+def _origins(inputs: list[Value]) -> list[str]:
     groups: dict[str, list[str]] = {}
-    for value in _inputs(derivation):
+    for value in inputs:
         origin = value.origin
         unit = f" {value.unit}" if value.unit else ""
         spread = f" ({origin.low:g}..{origin.high:g})" if origin.low is not None and origin.high is not None else ""

@@ -20,7 +20,7 @@ from mlwalls.solvers.kernels import assume_shares, resolve_kernel, resolve_sampl
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.memory import resolve_memory
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.roofline_compute import MAX_BATCH, Phase, Structure, compute
+from mlwalls.solvers.roofline_compute import MAX_BATCH, Kind, Phase, Structure, compute
 from mlwalls.solvers.roofline_words import Names, RooflineResult, present
 from mlwalls.solvers.shapes import resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
@@ -41,7 +41,7 @@ class RooflineRequest(SolverRequest):
     )
     phase: Phase | None = Field(
         default=None,
-        description="decode (default for language models), prefill, training (one step), inference (a whole request; default otherwise).",
+        description="decode (default for language models), prefill, training (one step), inference (a request).",
     )
     batch_sizes: list[Annotated[int, Field(ge=1, le=MAX_BATCH)]] = Field(
         default=[1],
@@ -154,7 +154,7 @@ def _model(request: RooflineRequest, zoo: Zoo, warnings: list[str]) -> Entry | N
     return find(zoo, "models", "model", request.model, warnings)
 
 
-def _kind(model: Entry | None) -> str:
+def _kind(model: Entry | None) -> Kind:
     if model is None:
         return "kernel"
     return "transformer" if model.has("config.d_model") else "sample"

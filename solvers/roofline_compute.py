@@ -19,6 +19,7 @@ from mlwalls.solvers.training_pass import training_groups
 from mlwalls.solvers.workload import Lowering, PassPhase
 
 Phase = Literal["prefill", "decode", "training", "inference"]
+Kind = Literal["transformer", "sample", "kernel"]
 MAX_BATCH = 65536
 
 
@@ -27,7 +28,7 @@ class Structure:
     """Which rows and equations apply."""
 
     phase: Phase
-    kind: Literal["transformer", "sample", "kernel"]
+    kind: Kind
     shape: ModelShape | None
     kernel: KernelShape | None
     memory: Memory | None

@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.roofline_compute import Structure, compute
-from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
+from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result, plural, seconds
 from pydantic import Field
 
@@ -83,7 +83,7 @@ class RooflineResult(SolverResult):
     throughput_list: list[float] | None = None
 
 
-def present(problem: Problem, out: dict[str, Value], d: Derivation) -> Presentation:
+def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     """Word the answer: infeasible first, then the number with its range, the binding wall and why."""
     s: Structure = problem.structure
     names: Names = problem.context
@@ -98,7 +98,7 @@ def present(problem: Problem, out: dict[str, Value], d: Derivation) -> Presentat
     return Presentation(sentence, feasible, binding, _result(problem, out, d, feasible), warnings)
 
 
-def _binding(s: Structure, out: dict[str, Value]) -> Binding:
+def _binding(s: Structure, out: Outcome) -> Binding:
     stem = "decode_" if "decode_floor" in out else ""
     floors = {k: first(out[f"{stem}{k}"]) for k in _WALLS if f"{stem}{k}" in out}
     ranked = sorted(floors, key=lambda k: floors[k], reverse=True)
@@ -106,7 +106,7 @@ def _binding(s: Structure, out: dict[str, Value]) -> Binding:
     return Binding(slug, _WALLS[ranked[1]], first(out["binding_share"]) if not stem else None)
 
 
-def _prefill_dominates(out: dict[str, Value]) -> bool:
+def _prefill_dominates(out: Outcome) -> bool:
     return 2 * first(out["prefill_expected"]) > first(out["expected"])
 
 
@@ -129,7 +129,7 @@ def _on(names: Names) -> str:
     return names.hardware[0] if count == 1 else f"{count} x {names.hardware[0]}"
 
 
-def _why(s: Structure, out: dict[str, Value], binding: Binding) -> str:
+def _why(s: Structure, out: Outcome, binding: Binding) -> str:
     name = binding.slug.replace("_", " ")
     if s.phase == "inference" and s.kind == "transformer":
         return f"each decode step is bound by {name}; prefill takes {seconds(first(out['prefill_expected']))} of it"
@@ -137,7 +137,8 @@ def _why(s: Structure, out: dict[str, Value], binding: Binding) -> str:
         return f"{name} binds ({figure(100 * (binding.share or 0))} % of it)"
     intensity, ridge = first(out["arithmetic_intensity"]), first(out["ridge_point"])
     relation = "below" if intensity < ridge else "above"
-    text = f"{name} binds ({figure(100 * (binding.share or 0))} % of it): {figure(intensity)} FLOP/byte is {relation} the ridge of {figure(ridge)}"
+    share = figure(100 * (binding.share or 0))
+    text = f"{name} binds ({share} % of it): {figure(intensity)} FLOP/byte is {relation} the ridge of {figure(ridge)}"
     if "crossover_batch" not in out and s.phase == "decode" and len(s.devices) == 1:
         text += "; at no batch size does compute bind"
     elif "crossover_batch" in out and first(out["crossover_batch"]) > 1:
@@ -145,7 +146,7 @@ def _why(s: Structure, out: dict[str, Value], binding: Binding) -> str:
     return text
 
 
-def _single(s: Structure, names: Names, out: dict[str, Value], binding: Binding) -> str:
+def _single(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
     low, high, floor = first(out["low"]), first(out["high"]), first(out["floor"])
     unit = "tokens/s" if s.kind == "transformer" else "samples/s" if s.kind == "sample" else "kernels/s"
     return (
@@ -155,26 +156,24 @@ def _single(s: Structure, names: Names, out: dict[str, Value], binding: Binding)
     )
 
 
-def _speedup(s: Structure, names: Names, out: dict[str, Value], binding: Binding) -> str:
+def _speedup(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
     def times(key: str) -> str:
         return f"{figure(first(out[key]))}x"
 
     what = _work_of(s, names)
     grown = {"memory_bandwidth": "bandwidth_ratio", "compute_throughput": "flops_ratio"}.get(binding.slug)
     because = f"{binding.slug.replace('_', ' ')} binds" + (f", and that grew {times(grown)}" if grown else "")
-    return (
-        f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at the "
-        f"floor): {what} takes {seconds(first(out['expected']))} on {_on(names)} instead of "
-        f"{seconds(first(out['base_expected']))} on {names.hardware[1]}. It has {times('flops_ratio')} the FLOP/s, "
-        f"but {because}."
-        if binding.slug != "compute_throughput"
-        else f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at "
-        f"the floor): {what} takes {seconds(first(out['expected']))} on {_on(names)} instead of "
-        f"{seconds(first(out['base_expected']))} on {names.hardware[1]}; {because}."
+    head = f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at the floor)"
+    compared = (
+        f"{what} takes {seconds(first(out['expected']))} on {_on(names)} "
+        f"instead of {seconds(first(out['base_expected']))} on {names.hardware[1]}"
     )
+    if binding.slug == "compute_throughput":
+        return f"{head}: {compared}; {because}."
+    return f"{head}: {compared}. It has {times('flops_ratio')} the FLOP/s, but {because}."
 
 
-def _infeasible(problem: Problem, names: Names, out: dict[str, Value], short: float) -> str:
+def _infeasible(problem: Problem, names: Names, out: Outcome, short: float) -> str:
     needed, capacity = first(out["needed"]), first(problem.numbers.capacity)
     parts = [
         f"{figure(first(out[k]) / 1e9)} GB {label}"
@@ -184,7 +183,8 @@ def _infeasible(problem: Problem, names: Names, out: dict[str, Value], short: fl
     classes = f" ({' + '.join(parts)})" if parts else " (weights, gradients and Adam states; activations come on top)"
     return (
         f"Does not fit: {names.model} needs {figure(needed / 1e9)} GB an accelerator{classes}, "
-        f"{figure(short / 1e9)} GB more than the {figure(capacity / 1e9)} GB ({figure(capacity / 2**30)} GiB) of {names.hardware[0]}. "
+        f"{figure(short / 1e9)} GB more than the {figure(capacity / 1e9)} GB ({figure(capacity / 2**30)} GiB) "
+        f"of {names.hardware[0]}. "
         f"{_remedy(problem, names)}"
     )
 
@@ -216,7 +216,7 @@ def _fits(s: Structure, problem: Problem, change: dict[str, float]) -> bool:
     return first(out["headroom"]) >= 0
 
 
-def _result(problem: Problem, out: dict[str, Value], d: Derivation, feasible: bool) -> RooflineResult:
+def _result(problem: Problem, out: Outcome, d: Derivation, feasible: bool) -> RooflineResult:
     s: Structure = problem.structure
     extra: dict[str, Any] = {"phase": s.phase}
     if "headroom" in out:

@@ -95,7 +95,7 @@ class Lowering:
     def _same_width(self, column: str, cell: Applied | Value) -> bool:
         return column == "width" and isinstance(cell, Value) and cell.value == self.n.w_bytes.value
 
-    def _other(self, cells: Mapping[str, Value]) -> dict[str, Value]:
+    def _other(self, cells: Mapping[str, Value]) -> Cells:
         return {k: v for k, v in cells.items() if v.name != self.groups.layer[k].name}
 
     def _projections(self, cells: dict[str, Cells]) -> None:

@@ -43,7 +43,7 @@ def show_text(zoo: Zoo, name: str) -> str:
         lines = [f"{entry.name}  ({kind}/{entry.id})", *([found.note] if found.note else [])]
         for path, number in entry.numbers():
             label, value = shown_name(path, number)
-            marks = [number.basis] if number.basis != "published" else []
+            marks: list[str] = [number.basis] if number.basis != "published" else []
             marks += [] if number.checked else ["unverified"]
             marks += [number.note] if number.note else []
             lines.append(f"  {label:38} {value:<14.10g} [{number.source}] {'; '.join(marks)}".rstrip())

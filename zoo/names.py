@@ -15,7 +15,8 @@ from mlwalls.zoo.entry import Entry, Resolution, UnknownName
 
 _WORDS = re.compile(r"\d+(?:\.\d+)*x\d+[bm]?|\d+(?:\.\d+)*(?:gib|gb|gig|g|b|m|k|e|p)?(?![a-z])|\d+(?:\.\d+)*|[a-z]+")
 _IGNORED = frozenset(
-    "instruct chat it base hf the nvidia geforce tesla amd instinct google cloud meta ai apple aws amazon intel gpu chip accelerator model".split()  # noqa: SIM905
+    {"instruct", "chat", "it", "base", "hf", "the", "nvidia", "geforce", "tesla", "amd", "instinct", "google", "cloud"}
+    | {"meta", "ai", "apple", "aws", "amazon", "intel", "gpu", "chip", "accelerator", "model"}
 )
 
 
