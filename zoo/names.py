@@ -81,7 +81,7 @@ class Names:
         return Resolution(best.entry, text, note, others if note else ())
 
     def _matching(self, wanted: tuple[str, ...]) -> list[_Known]:
-        if not any(w.isalpha() for w in wanted) or sum(len(w) for w in wanted) < 3:
+        if _IGNORED.issuperset(wanted) or not any(w.isalpha() for w in wanted) or sum(len(w) for w in wanted) < 3:
             return []
         found = [k for k in self._known if all(_stands_in(w, k.words) for w in wanted)]
         return sorted(found, key=lambda k: (k.extra, k.entry.id))
