@@ -38,6 +38,7 @@ async def one_call(server, tool, arguments, repeats):
 
 def sweep(points):
     import numpy as np
+
     from mlwalls.solvers.registry import solvers
     from mlwalls.zoo import Zoo
 

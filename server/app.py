@@ -11,6 +11,7 @@ import anyio
 import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+
 from mlwalls import prompts
 from mlwalls.server import resources
 from mlwalls.server.tools import Tool, call, solver_tool, zoo_tool

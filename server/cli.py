@@ -91,9 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         ("show", "name", "one entry with its sources"),
         ("validate", "directory", "check a directory of your own entries"),
         ("schema", "kind", "the JSON Schema of a kind"),
+        ("import-hf", "config", "a Hugging Face config.json as an entry"),
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument(argument, nargs="?" if name == "list" else None)
+        if name == "import-hf":
+            action.add_argument("--id", default="", help="zoo id to give it (default: the folder's name)")
         action.set_defaults(run=_zoo, action=name)
     return parser
 
@@ -129,6 +132,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     import logging
 
     import anyio
+
     from mlwalls.server.app import build_server, serve_stdio
     from mlwalls.zoo import ZooError
 
@@ -158,6 +162,7 @@ def _called(zoo: Zoo, tool: str, arguments: dict[str, Any]) -> Any:
     """Call a tool through a real client in memory."""
     import anyio
     from mcp import Client
+
     from mlwalls.server.app import build_server
 
     async def run() -> Any:
@@ -255,6 +260,9 @@ def _zoo(parsed: argparse.Namespace) -> int:
             text, valid = commands.validate_text(Path(parsed.directory))
             _say(text)
             return OK if valid else FAILED
+        if parsed.action == "import-hf":
+            _say(commands.import_text(Path(parsed.config), parsed.id))
+            return OK
         zoo = _facts(parsed)
         if parsed.action == "list":
             _say(commands.list_text(zoo, parsed.kind))

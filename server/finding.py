@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from mlwalls.solvers.errors import CallError
 from mlwalls.zoo import UnknownName, Zoo, ZooError
-from pydantic import BaseModel, ConfigDict, Field
 
 
 class FindRequest(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
+
 from mlwalls import prompts
 from mlwalls.solvers.walls import WALLS
 from mlwalls.zoo import UnknownName, Zoo

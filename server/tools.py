@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
+
 from mlwalls.server.arguments import ArgumentsError, call_error_text, checked, error_text
 from mlwalls.server.finding import FIND_IN_ZOO, find_in_zoo
 from mlwalls.server.rendering import markdown
@@ -46,10 +47,20 @@ def solver_tool(solver: Solver, zoo: Zoo) -> Tool:
 
     def answer(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
         request = solver.request.model_validate(arguments)
-        data = answer_data(solver.run(request, zoo), zoo, request.detail)
+        facts = _with_own(zoo, request.define)
+        data = answer_data(solver.run(request, facts), facts, request.detail)
         return data, markdown(solver.name, data)
 
     return Tool(definition, solver.example, answer, solver.slow)
+
+
+def _with_own(zoo: Zoo, entries: list[str]) -> Zoo:
+    if not entries:
+        return zoo
+    try:
+        return zoo.with_inline("\n---\n".join(entries))
+    except ZooError as error:
+        raise CallError("define", "; ".join(str(error).splitlines()), repair={"define": None}) from error
 
 
 def zoo_tool(zoo: Zoo) -> Tool:

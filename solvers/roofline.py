@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import Field
+
 from mlwalls.solvers.devices import Device, resolve_device, resolve_spread, serving_constants
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import ComputeFormat, KvFormat, WeightFormat
@@ -26,7 +28,6 @@ from mlwalls.solvers.shapes import resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
 from mlwalls.solvers.training_pass import resolve_training
 from mlwalls.zoo import Entry, Zoo
-from pydantic import Field
 
 
 class RooflineRequest(SolverRequest):

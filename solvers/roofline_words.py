@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.roofline_compute import Structure, compute
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result, plural, seconds
-from pydantic import Field
 
 _WALLS = {
     "compute_floor": "compute_throughput",

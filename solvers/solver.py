@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from mlwalls.solvers.derivation import Derivation, NonFiniteError, Value
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.zoo import Zoo
-from pydantic import BaseModel, ConfigDict, Field
 
 Detail = Literal["brief", "default", "full"]
 
@@ -31,6 +32,11 @@ class SolverRequest(BaseModel):
         default_factory=list,
         alias="set",
         description='Override any number printed in `work`, as "name=value" in its printed unit, e.g. ["eta16=0.7"].',
+    )
+    define: list[str] = Field(
+        default_factory=list,
+        max_length=4,
+        description="Own zoo entries for this call: YAML or JSON with kind, id, name and numbers (source: you).",
     )
     detail: Detail = Field(default="default", description="brief leaves out the work; full adds typed steps.")
 

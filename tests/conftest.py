@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+
 from mlwalls.solvers.answers import answer_data
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo

@@ -6,11 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import mlwalls.prompts
 import mlwalls.server
 import mlwalls.solvers
 import mlwalls.zoo
-import pytest
 
 ROOMS = {
     name: Path(package.__file__).parent

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mlwalls.zoo.entries import MODELS, CitedBlock, CitedNumber, EntryModel
-from mlwalls.zoo.entries.base import Block
-from mlwalls.zoo.entry import ZooError
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from mlwalls.zoo.entries import MODELS, CitedBlock, CitedNumber, EntryModel
+from mlwalls.zoo.entries.base import Block
+from mlwalls.zoo.entry import ZooError
+
 MAX_BYTES = 2_000_000
+# The source that an author's own numbers may name.
+GIVEN = {"you": {"title": "given by the caller", "url": "about:blank", "checked": False}}
 _SOURCE_FIELDS = {"title", "url", "year", "license", "checked"}
 
 
@@ -229,11 +232,12 @@ def flatten(entry: EntryModel) -> dict[str, Any]:
                 continue
             if path == "" and name in ("kind", "id", "name", "aliases", "notes"):
                 continue
-            if isinstance(value, CitedNumber):
+            if isinstance(value, dict):
+                for measured, cited_number in value.items():
+                    numbers[measured] = _packed(cited_number, cited_number.unit)
+            elif isinstance(value, CitedNumber):
                 extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-                number = int(value.value) if value.value.is_integer() and abs(value.value) < 2**53 else value.value
-                packed = [number, extra.get("x-unit", ""), value.source, value.checked, value.basis, value.note]
-                numbers[where] = [*packed, value.year]
+                numbers[where] = _packed(value, str(extra.get("x-unit", "")))
             elif isinstance(value, Block):
                 walk(value, f"{where}.")
             elif isinstance(value, bool):
@@ -252,6 +256,11 @@ def flatten(entry: EntryModel) -> dict[str, Any]:
     if entry.notes:
         texts["notes"] = " ".join(entry.notes)
     return record
+
+
+def _packed(value: CitedNumber, unit: str) -> list[Any]:
+    number = int(value.value) if value.value.is_integer() and abs(value.value) < 2**53 else value.value
+    return [number, unit, value.source, value.checked, value.basis, value.note, value.year]
 
 
 def read_sources(text: str, file: str, problems: Problems) -> dict[str, dict[str, Any]]:
@@ -319,9 +328,9 @@ def read_directories(
                 sources |= read_sources(text, str(path), problems)
             else:
                 entry_files.append((str(path), text))
-    found = read_entries(entry_files, {*Zoo.builtin().sources, *sources}, problems)
+    found = read_entries(entry_files, {*Zoo.builtin().sources, *GIVEN, *sources}, problems)
     problems.raise_if_any()
-    return found, sources
+    return found, {**GIVEN, **sources}
 
 
 def read_inline(text: str) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
@@ -335,4 +344,4 @@ def read_inline(text: str) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[s
     problems = Problems()
     found = read_entries([("inline", text)], {*Zoo.builtin().sources, "you"}, problems)
     problems.raise_if_any()
-    return found, {"you": {"title": "given by the caller", "url": "about:blank", "checked": False}}
+    return found, GIVEN

@@ -64,6 +64,23 @@ def validate_text(directory: Path) -> tuple[str, bool]:
     return f"valid; {count} entries beside the built-in ones", True
 
 
+def import_text(path: Path, id: str) -> str:
+    """Return the entry, as YAML, of a Hugging Face ``config.json``; the parameters go to the notes.
+
+    Raises:
+        ZooError: the file cannot be read or its architecture is not known.
+    """
+    import json
+
+    from mlwalls.zoo.import_hf import entry_yaml, import_hf
+
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ZooError(f"{path}: cannot be read as JSON: {error}") from error
+    return entry_yaml(import_hf(config, id or path.resolve().parent.name.lower().replace("_", "-") or "model"))
+
+
 def schema(kind: str) -> str:
     """Return the JSON Schema of a kind.
 

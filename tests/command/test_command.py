@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from mlwalls.server.ask import NotSure, Routed, route
 from mlwalls.zoo import Zoo
 

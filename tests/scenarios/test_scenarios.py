@@ -6,6 +6,7 @@ import sys
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters
+
 from mlwalls.server.app import build_server
 from mlwalls.server.verification import verify
 

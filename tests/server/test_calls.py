@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+
 from mlwalls.server.app import build_server
 
 GOOD = {"model": "llama-3.1-8b", "hardware": "h100"}

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+
 from mlwalls.server.app import build_server
 from mlwalls.server.http import MAX_BODY, UnsafeBindError, http_app
 

@@ -8,6 +8,7 @@ import mcp_types as types
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+
 from mlwalls.server.app import build_server
 
 

@@ -7,9 +7,10 @@ import anyio
 import jsonschema
 import pytest
 from mcp import Client
+from pydantic import BaseModel
+
 from mlwalls.server.app import INSTRUCTIONS, build_server
 from mlwalls.server.schemas import SchemaError, client_schema
-from pydantic import BaseModel
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 BANNED = {"$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "prefixItems", "format", "pattern", "title"}

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from mlwalls.solvers.derivation import (
     Constant,
     Derivation,

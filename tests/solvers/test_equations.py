@@ -4,10 +4,11 @@ import importlib
 import pkgutil
 import types
 
-import mlwalls.solvers.equations as package
 import numpy as np
 import pint
 import pytest
+
+import mlwalls.solvers.equations as package
 from mlwalls.solvers.derivation import Constant, Equation
 from mlwalls.solvers.units import COUNTS, reduce_unit
 from mlwalls.solvers.walls import WALLS

@@ -1,6 +1,7 @@
 """Check values of the lowering and the roofline: hand arithmetic on published architectures and datasheets."""
 
 import pytest
+
 from mlwalls.solvers.errors import CallError
 
 H100 = "nvidia-h100-sxm-80gb"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.registry import solvers

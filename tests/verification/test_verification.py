@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mlwalls.server.expression_reader import ProgramError, evaluate
 from mlwalls.server.verification import verify, verify_text
 

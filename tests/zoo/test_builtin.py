@@ -170,3 +170,48 @@ def test_text_of_the_zoo_gives_no_instructions(zoo):
         for entry in zoo.entries(kind):
             shown = json.dumps(entry.data).lower()
             assert not any(phrase in shown for phrase in phrases), entry.id
+
+
+def test_the_page_is_up_to_date(zoo):
+    from mlwalls.zoo.page import page
+
+    path = Path(__file__).parent.parent.parent / "docs" / "zoo.html"
+    if path.exists():
+        assert path.read_text(encoding="utf-8") == page(zoo), "run python -m mlwalls.zoo.page > docs/zoo.html"
+    assert page(zoo).count("<tr>") > sum(len(zoo.entries(kind)) for kind in zoo.kinds)
+
+
+def test_other_kinds_are_there(zoo):
+    assert len(zoo.entries("grids")) >= 60
+    for kind in ("datacenters", "fabrics", "storage", "prices", "reliability", "embodied", "datasets"):
+        assert len(zoo.entries(kind)) >= 10, kind
+
+
+@pytest.mark.parametrize(
+    ("typed", "id", "value"),
+    [
+        # eGRID 2023 prints 634.156 lb/MWh for Iowa; at 453.592 g a pound that is 287.6 g/kWh.
+        ("iowa", "us-iowa", 634.156 * 453.592 / 1000),
+        ("québec", "ca-quebec", 31.2),
+        ("Quebec", "ca-quebec", 31.2),
+        ("us-central1", "gcp-us-central1", 412.72),
+        ("France", "france", 56.039),
+    ],
+)
+def test_grids_by_name(zoo, typed, id, value):
+    entry = zoo.resolve("grids", typed).entry
+    assert entry.id == id
+    assert entry.number("carbon_intensity").value == pytest.approx(value, rel=1e-3)
+
+
+def test_grid_methods_are_said(zoo):
+    methods = {e.text("type"): e.text("method") for e in zoo.entries("grids")}
+    assert methods["state"] == "direct" and methods["country"] == "lifecycle"
+    assert all(e.text("method") for e in zoo.entries("grids"))
+
+
+def test_unverified_numbers_are_counted_not_hidden(zoo):
+    numbers = [n for kind in zoo.kinds for e in zoo.entries(kind) for _, n in e.numbers()]
+    unchecked = [n for n in numbers if not n.checked]
+    assert len(numbers) > 3000
+    assert 0 < len(unchecked) < 0.25 * len(numbers)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlwalls.zoo.entries.base import Block, Cited, EntryModel, quantity
 from pydantic import model_validator
+
+from mlwalls.zoo.entries.base import Block, Cited, EntryModel, quantity
 
 
 class Peak(Block):
