@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 from mlwalls.solvers.solver import Solver
 
-BUILT_IN: tuple[str, ...] = ("roofline",)
+BUILT_IN: tuple[str, ...] = ("roofline", "kv_capacity")
 
 
 class RegistryError(RuntimeError):

@@ -24,7 +24,7 @@ from mlwalls.solvers.memory import resolve_memory
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.roofline_compute import MAX_BATCH, Kind, Phase, Structure, compute
 from mlwalls.solvers.roofline_words import Names, RooflineResult, present
-from mlwalls.solvers.shapes import resolve_model
+from mlwalls.solvers.shapes import check_ranks, resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
 from mlwalls.solvers.training_pass import resolve_training
 from mlwalls.zoo import Entry, Zoo
@@ -96,7 +96,7 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
     if kind == "transformer":
         assert model is not None
         shape = resolve_model(n, model, request.weight_dtype, request.kv_dtype, ranks)
-        _check_ranks(request, n)
+        check_ranks(ranks, n)
         if phase == "training" and shape.attention == "none":
             raise CallError(
                 "phase", f"{model.name} has no attention to train by this model.", choices=("decode", "prefill")
@@ -182,22 +182,6 @@ def _check_comparison(request: RooflineRequest, phase: Phase, kind: str) -> None
             "phase",
             "two chips are compared one phase at a time, since different walls may bind.",
             choices=("decode", "prefill", "training"),
-        )
-
-
-def _check_ranks(request: RooflineRequest, n: Numbers) -> None:
-    ranks = request.n_accelerators
-    if ranks == 1 or "heads" not in n:
-        return
-    heads = int(n.heads.value)
-    if heads % ranks:
-        divisors = [k for k in range(1, heads + 1) if heads % k == 0]
-        nearest = sorted(divisors, key=lambda k: abs(k - ranks))[:4]
-        raise CallError(
-            "n_accelerators",
-            f"{ranks} does not divide the {heads} attention heads, so tensor parallelism cannot split them.",
-            choices=[str(k) for k in nearest],
-            repair={"n_accelerators": nearest[0]},
         )
 
 

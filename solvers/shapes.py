@@ -181,3 +181,23 @@ def _resolve_linear(n: Numbers, model: Entry) -> bool:
     n.zoo("linear_params", model, "linear.projection_parameters", "")
     n.zoo("full_layers", model, "config.full_layers", "")
     return True
+
+
+def check_ranks(ranks: int, n: Numbers) -> None:
+    """Refuse tensor parallelism that cannot split the attention heads evenly.
+
+    Raises:
+        CallError: with the nearest numbers of ranks that can.
+    """
+    if ranks == 1 or "heads" not in n:
+        return
+    heads = int(n.heads.value)
+    if heads % ranks:
+        divisors = [k for k in range(1, heads + 1) if heads % k == 0]
+        nearest = sorted(divisors, key=lambda k: abs(k - ranks))[:4]
+        raise CallError(
+            "n_accelerators",
+            f"{ranks} does not divide the {heads} attention heads, so tensor parallelism cannot split them.",
+            choices=[str(k) for k in nearest],
+            repair={"n_accelerators": nearest[0]},
+        )

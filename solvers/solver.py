@@ -31,14 +31,14 @@ class SolverRequest(BaseModel):
     set_: list[str] = Field(
         default_factory=list,
         alias="set",
-        description='Override any number printed in `work`, as "name=value" in its printed unit, e.g. ["eta16=0.7"].',
+        description='Replace numbers printed in `work`: "name=value", e.g. ["eta16=0.7"].',
     )
     define: list[str] = Field(
         default_factory=list,
         max_length=4,
-        description="Own zoo entries for this call: YAML or JSON with kind, id, name and numbers (source: you).",
+        description="Own zoo entries (YAML or JSON, source: you), see zoo://schema.",
     )
-    detail: Detail = Field(default="default", description="brief leaves out the work; full adds typed steps.")
+    detail: Detail = Field(default="default", description="brief: no work; full: typed steps too.")
 
 
 class SolverResult(BaseModel):

@@ -188,10 +188,11 @@ def _small(c: _Config, type: str, s: Mapping[str, Any], latent: Mapping[str, int
     per_layer = 4 if type.startswith(("gemma2", "gemma3")) else 2
     small: int = (per_layer * layers + 1) * d
     if latent:
-        return small + layers * (latent.get("q_rank", 0) + latent["kv_rank"])
+        latent_norms: int = layers * (latent.get("q_rank", 0) + latent["kv_rank"])
+        return small + latent_norms
     if s["qk_norm"]:
         small += layers * 2 * s["head_dim"]
-    qkv = (s["heads"] + 2 * s["kv_heads"]) * s["head_dim"]
+    qkv: int = (s["heads"] + 2 * s["kv_heads"]) * s["head_dim"]
     if type in ("qwen2", "qwen2_moe"):
         small += layers * qkv
     if type == "gpt2":

@@ -74,8 +74,11 @@ def test_contract(tool):
 
 
 def test_sizes():
-    seen = sum(len(json.dumps([t.name, t.description, t.input_schema], ensure_ascii=False).encode()) for t in TOOLS)
-    assert seen <= 25_000 * len(TOOLS) / 17 + 2_000
+    each = {
+        t.name: len(json.dumps([t.name, t.description, t.input_schema], ensure_ascii=False).encode()) for t in TOOLS
+    }
+    assert sum(each.values()) <= 25_000
+    assert max(each.values()) <= 3_000, each
     whole = sum(len(t.model_dump_json(exclude_none=True).encode()) for t in TOOLS)
     assert whole <= 64_000
     assert len(INSTRUCTIONS) <= 2000

@@ -227,6 +227,16 @@ def test_every_answer_is_recomputed(ask, arguments, detail):
     assert all(math.isfinite(v) for v in numbers)
 
 
+@pytest.mark.parametrize(
+    "model", ["llama-3.1-8b", "llama-3.1-70b", "mixtral-8x7b", "deepseek-v3", "gpt-oss-120b", "gemma-3-27b"]
+)
+@pytest.mark.parametrize("hardware", ["h100", "mi300x"])
+@pytest.mark.parametrize("ranks", [1, 8])
+def test_every_cache_is_recomputed(ask, model, hardware, ranks):
+    report = verify(ask("kv_capacity", model=model, hardware=hardware, n_accelerators=ranks))
+    assert report.problems == []
+
+
 def test_a_tampered_answer_is_caught_wherever_a_step_is_changed(ask):
     answer = ask("roofline", model="llama-3.1-8b", hardware="h100")
     steps = [i for i, line in enumerate(answer["work"]) if line.count(" = ") == 2 and ": " not in line]

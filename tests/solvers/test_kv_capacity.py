@@ -1,0 +1,196 @@
+"""The KV-cache of an engine: bytes a token by hand, the cache sizes that vLLM printed, refusals, properties."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlwalls.zoo
+from mlwalls.solvers.derivation import Derivation
+from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.registry import solvers
+from mlwalls.zoo import Zoo
+
+ZOO = Zoo.builtin()
+SOLVER = solvers()["kv_capacity"]
+LOGS = yaml.safe_load(
+    (Path(mlwalls.zoo.__file__).parent / "calibration" / "kv_pool" / "rows.yaml").read_text(encoding="utf-8")
+)["rows"]
+GIB = 2**30
+# Bytes of a linear weight as the checkpoints store them: fp8 with a scale for 128 x 128, int4 with scale and zero for 128.
+LINEAR = {"fp8_block": 1 + 4 / 128**2, "awq": 0.5 + 2.5 / 128, "gptq": 0.5 + 2.5 / 128, "int4": 0.5 + 2.5 / 128}
+
+
+def outcome(arguments):
+    problem = SOLVER.resolve(SOLVER.request.model_validate(arguments), ZOO)
+    problem.numbers.override(arguments.get("set", []))
+    return SOLVER.compute(problem.structure, problem.numbers, Derivation(record=False))
+
+
+def of_release(row):
+    return tuple(int(p) for p in row["vllm_version"].split(".") if p.isdigit())
+
+
+def comparable(row):
+    """Rows of the release that the tool answers for, on models and formats of the zoo, not excluded by the calibration."""
+    return (
+        not row.get("excluded")
+        and row.get("zoo_model")
+        and row["engine"] == "v1"
+        and of_release(row) >= (0, 18)
+        and row["quantization"] in (None, "fp8")
+        and row.get("available_kv_gib")
+    )
+
+
+def request_of(row):
+    arguments = {
+        "model": row["zoo_model"],
+        "hardware": row["gpu"],
+        "seq_len": row["max_model_len"],
+        "n_accelerators": row["tensor_parallel"],
+        "gpu_memory_utilization": row["gpu_memory_utilization"],
+        "max_num_batched_tokens": row["max_num_batched_tokens"],
+        "max_num_seqs": row["max_num_seqs"],
+        "kv_dtype": "fp8" if row["kv_dtype"] == "fp8" else "bf16",
+        "set": [f"driver={row['total_gpu_gib'] * GIB}"],
+    }
+    if row["quantization"] == "fp8":
+        arguments["weight_dtype"] = "fp8"
+    return arguments
+
+
+ROWS = [row for row in LOGS if comparable(row)]
+
+
+def test_there_are_enough_logs():
+    assert len(ROWS) >= 15
+    assert sum(bool(row["url"]) for row in LOGS) >= 40
+
+
+def test_printed_pools_are_met():
+    """The targets: median error 2 %, worst 6 %; a pool beside large weights is judged by its absolute error."""
+    errors = {}
+    for row in ROWS:
+        predicted = outcome(request_of(row))["pool"].value / GIB
+        errors[row["id"]] = (predicted - row["available_kv_gib"], predicted / row["available_kv_gib"] - 1)
+    relative = sorted(abs(r) for _, r in errors.values())
+    assert relative[len(relative) // 2] <= 0.02, errors
+    assert relative[-1] <= 0.06, errors
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.get("cache_tokens")], ids=lambda r: r["id"])
+def test_printed_tokens_follow_from_the_printed_pool(row):
+    """Given the pool that the log prints, the tokens come out to its two decimals of GiB."""
+    arguments = request_of(row)
+    found = outcome(arguments)
+    per_token = found["pool"].value / found["cache"].value
+    assert row["available_kv_gib"] * GIB / per_token == pytest.approx(row["cache_tokens"], rel=0.002)
+
+
+def test_starts_that_were_refused_come_out_infeasible(ask):
+    refused = [
+        r
+        for r in LOGS
+        if r["outcome"] == "refused" and not r.get("excluded") and r.get("zoo_model") and r["quantization"] is None
+    ]
+    assert len(refused) >= 3
+    for row in refused:
+        arguments = {k: v for k, v in request_of(row).items() if v is not None}
+        assert ask("kv_capacity", **arguments)["feasible"] is False, row["id"]
+
+
+@pytest.mark.parametrize(
+    ("model", "bytes_a_token", "sequence_gb"),
+    [
+        # 2 x layers x kv_heads x head_dim x 2 bytes; 128 K tokens of it.
+        ("llama-3.1-8b", 2 * 32 * 8 * 128 * 2, 17.18),
+        ("llama-3.1-70b", 2 * 80 * 8 * 128 * 2, 42.95),
+        ("llama-2-7b", 2 * 32 * 32 * 128 * 2, 68.72),
+        ("deepseek-v3", 61 * (512 + 64) * 2, 9.21),
+    ],
+)
+def test_bytes_a_token(ask, model, bytes_a_token, sequence_gb):
+    answer = ask("kv_capacity", model=model, hardware="h200", seq_len=131072)
+    assert answer["result"]["kv_token_bytes"] == bytes_a_token
+    assert answer["result"]["sequence_gb"] == pytest.approx(sequence_gb, abs=0.005)
+
+
+def test_gemma_prints_what_its_groups_give(ask):
+    # vLLM printed 20.59 GiB and 58,672 tokens for Gemma-2-27B: 23 + 23 layers in two groups, 7,334 blocks of 16.
+    found = outcome({"model": "gemma-2-27b", "hardware": "h100"})
+    group = 2 * 23 * 16 * 128 * 2
+    assert 7334 // 2 * 16 == 58_672
+    assert round(7334 * 16 * group / GIB, 2) == 20.59
+    assert found["cache"].value == int(found["pool"].value // (16 * group)) // 2 * 16
+
+
+def test_five_8b_sequences_of_128k_fill_80_gib():
+    assert 80 * GIB == 5 * 131072 * 131072
+
+
+def test_what_is_said_to_start_does(ask):
+    for fix in ({"n_accelerators": 2}, {"weight_dtype": "int4"}):
+        assert ask("kv_capacity", model="llama-3.1-70b", hardware="h100", **fix)["feasible"]
+    answer = ask("kv_capacity", model="llama-3.1-70b", hardware="h100")
+    assert answer["verdict"].startswith("Does not start") and "n_accelerators=2" in answer["verdict"]
+
+
+REQUESTS = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(
+            ["llama-3.1-8b", "llama-2-70b", "mixtral-8x7b", "qwen3-32b", "gpt-oss-20b", "deepseek-v2"]
+        ),
+        "hardware": st.sampled_from(["nvidia-h100-sxm-80gb", "nvidia-a100-sxm-80gb", "amd-mi300x"]),
+        "seq_len": st.integers(1, 65536),
+        "n_accelerators": st.sampled_from([1, 2, 4, 8]),
+        "gpu_memory_utilization": st.floats(0.5, 1),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(REQUESTS)
+def test_properties(request_):
+    base = outcome(request_)
+    more = outcome({**request_, "gpu_memory_utilization": min(1.0, request_["gpu_memory_utilization"] * 1.05)})
+    assert more["pool"].value >= base["pool"].value
+    shorter = outcome({**request_, "seq_len": max(1, request_["seq_len"] // 2)})
+    assert abs(shorter["max_sequences"].value) >= abs(base["max_sequences"].value) or base["pool"].value <= 0
+    narrow = outcome({**request_, "kv_dtype": "fp8"})
+    assert narrow["kv_token"].value * 2 == base["kv_token"].value
+    assert base["cache_low"].value <= base["cache"].value <= base["cache_high"].value
+
+
+@pytest.mark.parametrize(("model", "stops"), [("llama-3.1-8b", 8), ("deepseek-v3", 1)])
+def test_tensor_parallelism_stops_helping_at_the_kv_heads_and_never_helps_a_latent(model, stops):
+    def token(ranks):
+        return outcome({"model": model, "hardware": "h200", "n_accelerators": ranks})["kv_token"].value
+
+    for ranks in (1, 2, 4, 8, 16, 32):
+        assert token(ranks) == token(1) / min(ranks, stops)
+
+
+def test_cache_is_linear_in_context_without_windows(ask):
+    one, two = (ask("kv_capacity", model="llama-3.1-8b", hardware="h100", seq_len=s)["result"] for s in (4096, 8192))
+    assert two["sequence_gb"] == pytest.approx(2 * one["sequence_gb"], rel=1e-5)
+    assert one["cache_tokens"] == two["cache_tokens"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "mamba-2.8b"},
+        {"model": "resnet-50"},
+        {"hardware": "nrf52840"},
+        {"n_accelerators": 3},
+        {"model": "bert-large"},
+    ],
+)
+def test_what_has_no_cache_is_an_error_with_a_repair(ask, change):
+    arguments = {"model": "llama-3.1-8b", "hardware": "h100", **change}
+    with pytest.raises(CallError) as caught:
+        ask("kv_capacity", **arguments)
+    assert ask("kv_capacity", **{**arguments, **(caught.value.repair or {"model": "llama-3.1-8b"})})
