@@ -122,6 +122,7 @@ def _call(candidate: dict[str, Any], found: Linked, lowered: str) -> Routed | No
         arguments["phase"] = found.phase
     elif "baseline_hardware" in arguments and found.models == ():
         arguments["phase"] = "decode"
+    arguments = {name: value for name, value in arguments.items() if name in candidate["takes"]}
     note = f" Not named, so assumed: {', '.join(assumed)}." if assumed else ""
     return Routed(candidate["tool"], arguments, f"Read as {candidate['tool']} {json.dumps(arguments)}.{note}")
 
