@@ -36,8 +36,8 @@ def resolve_sample(n: Numbers, model: Entry, weight_format: str, training: bool,
     if not model.has("sample.flops"):
         raise CallError(
             "model",
-            f"The zoo has no FLOPs a sample for {model.name}; give flops and bytes instead.",
-            repair={},
+            f"The zoo has no FLOPs a sample for {model.name}; describe the kernel by flops and bytes instead of a model.",
+            repair={"model": None, "flops": 1e12, "bytes": 4e9},
         )
     n.zoo("sample_flops", model, "sample.flops", "FLOP")
     n.zoo("parameters", model, "parameters", "")

@@ -81,7 +81,8 @@ def resolve(request: KvCapacityRequest, zoo: Zoo) -> Problem:
     Raises:
         CallError: an argument names nothing, or what it names has no cache to size.
     """
-    n, warnings = Numbers(), []
+    n = Numbers()
+    warnings: list[str] = []
     model = find(zoo, "models", "model", request.model, warnings)
     hardware = find(zoo, "hardware", "hardware", request.hardware, warnings)
     if not hardware.has("memory.capacity"):
@@ -278,7 +279,7 @@ def _remedy(problem: Problem) -> str:
     heads, ranks = int(problem.numbers.heads.value), problem.context[2].n_accelerators
     found = [
         f"n_accelerators={k}"
-        for k in (2, 4, 8, 16, 32)
+        for k in range(2, 65)
         if k > ranks and heads % k == 0 and _starts(sharded, problem, {"tp": float(k)})
     ][:1]
     if problem.context[2].kv_dtype == "bf16" and _starts(s, problem, {"kv_width": 1.0}):
@@ -288,7 +289,7 @@ def _remedy(problem: Problem) -> str:
         if first(problem.numbers.w_bytes) > width and _starts(s, problem, narrower):
             found.append(f"weight_dtype={name}")
             break
-    return f" It would with {' or '.join(found)}." if found else " No tensor-parallel group of up to 32 holds it."
+    return f" It would with {' or '.join(found)}." if found else " No tensor-parallel group of up to 64 holds it."
 
 
 def _starts(s: Structure, problem: Problem, change: dict[str, float]) -> bool:

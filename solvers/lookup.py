@@ -18,4 +18,6 @@ def find(zoo: Zoo, kind: str, argument: str, text: str, warnings: list[str]) -> 
         raise CallError(argument, f"{text!r} is not in the zoo of {kind}.", choices=error.nearest[:5]) from error
     if resolution.note and resolution.note not in warnings:
         warnings.append(resolution.note)
+    if resolution.entry.flag("announced_only"):
+        warnings.append(f"{resolution.entry.name}: announced figures, nothing measured")
     return resolution.entry

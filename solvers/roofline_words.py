@@ -113,6 +113,8 @@ def _prefill_dominates(out: Outcome) -> bool:
 
 def _work_of(s: Structure, names: Names) -> str:
     r = names.request
+    if s.kind == "kernel":
+        return f"a kernel of {figure(r.flops)} FLOP and {figure(r.bytes)} bytes"
     batch = f"batch {r.batch_sizes[0]}"
     where = {
         "decode": f"one decode step, {batch}, context {r.seq_len}",
@@ -130,12 +132,15 @@ def _on(names: Names) -> str:
     return names.hardware[0] if count == 1 else f"{count} x {names.hardware[0]}"
 
 
-def _why(s: Structure, out: Outcome, binding: Binding) -> str:
+def _why(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
     name = binding.slug.replace("_", " ")
     if s.phase == "inference" and s.kind == "transformer":
         return f"each decode step is bound by {name}; prefill takes {seconds(first(out['prefill_expected']))} of it"
     if s.several:
-        return f"{name} binds ({figure(100 * (binding.share or 0))} % of it)"
+        last = names.request.batch_sizes[-1]
+        then = seconds(plural(out["expected"], 1)[-1])
+        rate = figure(plural(out["throughput"], 1)[-1])
+        return f"{name} binds ({figure(100 * (binding.share or 0))} % of it); at batch {last}: {then}, {rate}/s"
     intensity, ridge = first(out["arithmetic_intensity"]), first(out["ridge_point"])
     relation = "below" if intensity < ridge else "above"
     share = figure(100 * (binding.share or 0))
@@ -153,7 +158,7 @@ def _single(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
     return (
         f"{_work_of(s, names)} on {_on(names)}: {seconds(first(out['expected']))} expected "
         f"({seconds(low)} to {seconds(high)}; floor {seconds(floor)}), {figure(first(out['throughput']))} {unit}; "
-        f"{_why(s, out, binding)}."
+        f"{_why(s, names, out, binding)}."
     )
 
 
@@ -197,7 +202,7 @@ def _remedy(problem: Problem, names: Names) -> str:
     heads = int(problem.numbers["heads"].value) if "heads" in problem.numbers else 1
     if s.devices[0].has_link and s.shape is not None:
         wide = dataclasses.replace(s, shape=dataclasses.replace(s.shape, sharded=True))
-        for ranks in (k for k in (2, 4, 8, 16, 32, 64) if heads % k == 0 and k > names.request.n_accelerators):
+        for ranks in (k for k in range(2, 65) if heads % k == 0 and k > names.request.n_accelerators):
             if _fits(wide, problem, {"tp": float(ranks)}):
                 found.append(f"n_accelerators={ranks}")
                 break

@@ -55,8 +55,8 @@ def resolve_model(n: Numbers, model: Entry, weight_format: str, kv_format: str, 
         raise CallError(
             "model",
             f"{model.name} has no layer configuration in the zoo, so its operators cannot be counted; "
-            "give flops and bytes of the kernel instead.",
-            repair={},
+            "name a language model with one.",
+            repair={"model": "llama-3.1-8b"},
         )
     layer, expert, wide = stored_formats(model, weight_format)
     attention: Attention = "mla" if model.text("config.attention") == "mla" else "gqa"
