@@ -26,6 +26,7 @@ error is stated.
 - roofline: how long one pass takes on one chip or tensor-parallel group, and whether compute, memory bandwidth or links \
 bind; baseline_hardware compares two chips.
 - kv_capacity: tokens and sequences that fit in a serving engine's cache, and whether the model starts.
+- tail_latency: waits in a queue for servers, mean and p99, and servers for a target.
 - find_in_zoo: exact ids and cited figures of hardware, models, grids, prices and more.
 
 Names may be typed as people say them ("h100", "llama3 70b"). In an answer, quote the verdict with its range, name the \

@@ -41,7 +41,8 @@ def test_dimensions(eq):
     }
     function = types.FunctionType(eq.function.__code__, {**eq.function.__globals__, **constants})
     arguments = [quantity(2.0 + 0.5 * i, letters.get(unit, unit)) for i, unit in enumerate(eq.units.values())]
-    result = function(*arguments)
+    with np.errstate(all="ignore"):  # only the dimension is looked at
+        result = function(*arguments)
     expected = quantity(1.0, letters.get(eq.unit, eq.unit))
     if isinstance(result, (bool, np.bool_)):
         assert eq.unit == ""

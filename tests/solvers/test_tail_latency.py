@@ -1,0 +1,99 @@
+"""Queues: Erlang's published values, closed forms of M/M/1, a seeded simulation, properties, unstable queues."""
+
+import heapq
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlwalls.server.verification import verify
+
+
+@pytest.mark.parametrize(
+    ("servers", "offered", "probability"),
+    # Erlang's delay formula: 1/3 exactly for two servers at one erlang; tables print 0.4092 and 0.1741.
+    [(2, 1.0, 1 / 3), (10, 8.0, 0.4092), (5, 3.0, 0.2362), (1, 0.7, 0.7)],
+)
+def test_waiting_probability_of_the_tables(ask, servers, offered, probability):
+    answer = ask("tail_latency", arrivals_per_s=offered, service_time_s=1, servers=servers)
+    assert answer["result"]["wait_probability_percent"] == pytest.approx(100 * probability, abs=0.006)
+
+
+def test_one_server_in_closed_form(ask):
+    # M/M/1 at rho = 0.8, service 1 s: W_q = rho/(mu-lambda) = 4 s; p99 = ln(0.8/0.01)/(0.2) = 21.91 s.
+    result = ask("tail_latency", arrivals_per_s=0.8, service_time_s=1, servers=1)["result"]
+    assert result["mean_wait_ms"] == pytest.approx(4000)
+    assert result["wait_tail_ms"] == pytest.approx(math.log(80) / 0.2 * 1e3, rel=1e-5)
+    # The response time of M/M/1 is exponential with rate 0.2: p99 = ln(100)/0.2 = 23.03 s, below the bound.
+    assert math.log(100) / 0.2 * 1e3 <= result["response_bound_ms"]
+
+
+def test_constant_service_halves_the_mean_wait(ask):
+    # Pollaczek–Khinchine: W_q of M/D/1 is half of M/M/1's.
+    random, constant = (
+        ask("tail_latency", arrivals_per_s=0.8, service_time_s=1, servers=1, service_cv=cv)["result"]["mean_wait_ms"]
+        for cv in (1, 0)
+    )
+    assert constant == pytest.approx(random / 2)
+
+
+def simulated(arrivals, service, servers, cv, seed, count=1_000_000):
+    """Waits of a first-come-first-served queue with random arrivals; service gamma-distributed with this cv."""
+    draw = np.random.default_rng(seed)
+    times = np.cumsum(draw.exponential(1 / arrivals, count))
+    lengths = draw.gamma(1 / cv**2, service * cv**2, count)
+    free = [0.0] * servers
+    waits = np.empty(count)
+    for i in range(count):
+        start = max(times[i], free[0])
+        heapq.heapreplace(free, start + lengths[i])
+        waits[i] = start - times[i]
+    return waits[count // 10 :]
+
+
+@pytest.mark.parametrize(
+    ("servers", "load", "cv", "tolerance"),
+    # M/M/c is exact (simulation noise only); general service is an approximation, within 15 %.
+    [(1, 0.7, 1, 0.06), (4, 0.8, 1, 0.06), (16, 0.9, 1, 0.1), (4, 0.8, 0.5, 0.15), (4, 0.85, 2, 0.15)],
+)
+def test_against_a_simulation(ask, servers, load, cv, tolerance):
+    arrivals = load * servers
+    waits = simulated(arrivals, 1.0, servers, cv, seed=20241)
+    result = ask("tail_latency", arrivals_per_s=arrivals, service_time_s=1, servers=servers, service_cv=cv)["result"]
+    assert result["mean_wait_ms"] / 1e3 == pytest.approx(waits.mean(), rel=tolerance)
+    assert result["wait_tail_ms"] / 1e3 == pytest.approx(np.quantile(waits, 0.99), rel=tolerance)
+
+
+def test_an_unstable_queue_says_how_many_servers_it_takes(ask):
+    answer = ask("tail_latency", arrivals_per_s=10, service_time_s=1, servers=10)
+    assert answer["feasible"] is False
+    assert answer["verdict"].startswith("Unstable")
+    assert answer["result"]["servers_needed"] == 11
+    assert "wait_tail_ms" not in answer["result"]
+    assert verify(json.loads(json.dumps(answer))).ok
+
+
+def test_a_target_gives_the_fewest_servers(ask):
+    base = {"arrivals_per_s": 20, "service_time_s": 1.0, "target_wait_s": 0.2}
+    answer = ask("tail_latency", **base, servers=21)
+    needed = answer["result"]["servers_needed"]
+    assert answer["feasible"] is False
+    assert ask("tail_latency", **base, servers=needed)["feasible"] is True
+    assert ask("tail_latency", **base, servers=needed - 1)["feasible"] is False
+    report = verify(json.loads(json.dumps(answer)))
+    assert report.ok and report.searches == 1, report.text()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.1, 50), st.floats(0.01, 5), st.integers(1, 60), st.sampled_from([0, 0.5, 1, 2]))
+def test_properties(ask, arrivals, service, servers, cv):
+    request = {"arrivals_per_s": arrivals, "service_time_s": service, "service_cv": cv}
+    one = ask("tail_latency", **request, servers=servers)
+    assert verify(json.loads(json.dumps(one))).ok
+    more = ask("tail_latency", **request, servers=servers + 1)
+    if one["feasible"]:
+        assert more["result"]["wait_tail_ms"] <= one["result"]["wait_tail_ms"] * (1 + 1e-5) + 1e-9
+        assert more["result"]["mean_wait_ms"] <= one["result"]["mean_wait_ms"] * (1 + 1e-5) + 1e-9
