@@ -102,7 +102,10 @@ class Equation:
         wall: slug of the wall that the equation states, or ``""``.
     """
 
-    __slots__ = ("_places", "_template", "cite", "function", "name", "parameters", "unit", "units", "wall")
+    __slots__ = (
+        *("_checked", "_places", "_template", "_texts", "cite", "function", "name", "parameters", "unit", "units"),
+        "wall",
+    )
 
     def __init__(
         self, function: Callable[..., Any], unit: str, cite: tuple[str, ...], wall: str, units: dict[str, str]
@@ -116,6 +119,9 @@ class Equation:
         self.units = {p: units.get(p, "") for p in self.parameters}
         self._places = {p: i for i, p in enumerate(self.parameters)}
         self._template: Template | None = None
+        # What a unit check and a printed expression came to, by the arguments' units and names.
+        self._checked: dict[tuple[str | None, ...], str] = {}
+        self._texts: dict[tuple[str, ...], str] = {}
 
     def __call__(self, *values: Value, **named: Value) -> Applied:
         arguments = list(values)
@@ -167,6 +173,13 @@ class Applied:
         Raises:
             DerivationError: an argument has another unit than its parameter declares.
         """
+        key = tuple(None if isinstance(a, Column) and a.key not in a.table.units else a.unit for a in self.arguments)
+        checked = self.equation._checked
+        if key not in checked:
+            checked[key] = self._check_units()
+        return checked[key]
+
+    def _check_units(self) -> str:
         letters: dict[str, str] = {}
         for argument, declared in zip(self.arguments, self.equation.units.values(), strict=True):
             if isinstance(argument, Column) and argument.key not in argument.table.units:
@@ -182,11 +195,18 @@ class Applied:
 
     def text(self) -> str:
         """Return the expression over the arguments' names."""
-        names = {p: a.name for p, a in zip(self.equation.parameters, self.arguments, strict=True)}
-        return self.equation.template.fill(names)
+        equation = self.equation
+        names = tuple(argument.name for argument in self.arguments)
+        text = equation._texts.get(names)
+        if text is None:
+            text = equation.template.fill(dict(zip(equation.parameters, names, strict=True)))
+            if len(equation._texts) < MAX_TEXTS:
+                equation._texts[names] = text
+        return text
 
 
 _LETTERS = frozenset("TUV")
+MAX_TEXTS = 256
 
 
 class Table:

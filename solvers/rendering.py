@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mlwalls.solvers.derivation import STEP, Applied, Constant, Derivation, Origin, Row, Step, Value
@@ -20,6 +21,7 @@ def exact(number: Any) -> str:
     return f"[{','.join(exact(n) for n in number.tolist())}]"
 
 
+@lru_cache(maxsize=4096)
 def _shorter(number: float) -> str:
     text = repr(float(number))
     for digits in range(1, 17):

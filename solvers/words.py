@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from mlwalls.solvers.derivation import Value
@@ -118,11 +119,18 @@ def symbol_of(field: str, symbols: Mapping[str, Any]) -> tuple[str, float] | Non
     return None
 
 
+@lru_cache(maxsize=256)
+def _places(kind: type[SolverResult], symbols: frozenset[str]) -> tuple[tuple[str, str, float], ...]:
+    """Return (field, symbol, factor) for every field that one of the symbols stands behind."""
+    known = dict.fromkeys(symbols)
+    found = ((field, symbol_of(field, known)) for field in kind.model_fields)
+    return tuple((field, *place) for field, place in found if place is not None)
+
+
 def fit_result(kind: type[R], out: Mapping[str, Value], extra: Mapping[str, Any], skip: set[str]) -> R:
     """Fill a result from computed values by name and unit suffix, six significant digits; `extra` as given."""
     fields: dict[str, Any] = dict(extra)
-    for field in kind.model_fields:
-        found = None if field in fields or field in skip else symbol_of(field, out)
-        if found is not None:
-            fields[field] = float(f"{first(out[found[0]]) / found[1]:.6g}")
+    for field, symbol, factor in _places(kind, frozenset(out)):
+        if field not in fields and field not in skip:
+            fields[field] = float(f"{first(out[symbol]) / factor:.6g}")
     return kind(**fields)
