@@ -16,6 +16,7 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import capacity as eq
+from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.equations import node as node_eq
 from mlwalls.solvers.errors import CallError
@@ -185,7 +186,7 @@ def _weights(s: Structure, n: Numbers, d: Derivation) -> Value:
     rotary = d.step("rotary", eq.rotary_table(n.max_context, n.rope if latent else n.head_dim))
     if not s.shape.moe:
         share = eq.dense_share(n.parameters, tables, keys, copies, n.w_bytes, n.wide_bytes, n.tp)
-        return d.step("weights", eq.plus(d.step("share", share), rotary))
+        return d.step("weights", common.sum_of_two(d.step("share", share), rotary))
     routed = d.step("routed", memory_eq.routed_parameters(n.moe_layers, n.experts, n.matrices, n.d_model, n.expert_ffn))
     width = d.step("expert_width", eq.padded(n.e_bytes, n.padding)) if s.padded else n.e_bytes
     router = d.step("router", memory_eq.wide_parameters(n.moe_layers, n.experts, n.d_model))
@@ -193,15 +194,15 @@ def _weights(s: Structure, n: Numbers, d: Derivation) -> Value:
     if latent:
         rank = n.q_rank if s.shape.compressed_query else n.zero
         a_layer = d.step("latent_in", node_eq.latent_in_elements(n.d_model, rank, n.kv_rank, n.rope))
-        down = d.step("down", node_eq.product(n.layers, a_layer))
-    whole = d.step("whole", node_eq.total(router, down))
+        down = d.step("down", common.product(n.layers, a_layer))
+    whole = d.step("whole", common.total(router, down))
     share = eq.moe_share(n.parameters, tables, routed, whole, keys, copies, n.w_bytes, width, n.wide_bytes, n.tp)
     held = d.step("held_whole", eq.held_whole(router, down, n.w_bytes, n.wide_bytes))
     parts = [d.step("share", share), held, rotary]
     if not latent:
-        return d.step("weights", eq.plus_three(*parts))
+        return d.step("weights", common.sum_of_three(*parts))
     copied = eq.absorbed_copies(n.layers, n.heads, n.kv_rank, n.nope, n.v_dim, n.tp)
-    return d.step("weights", eq.plus_four(*parts, d.step("absorbed", copied)))
+    return d.step("weights", common.sum_of_four(*parts, d.step("absorbed", copied)))
 
 
 def _activation(s: Structure, n: Numbers, d: Derivation) -> Value:
@@ -215,18 +216,18 @@ def _activation(s: Structure, n: Numbers, d: Derivation) -> Value:
         return d.choose("activation", "max", options).value
     peak = d.choose("peak", "max", options).value
     space = eq.expert_workspace(n.profiled_tokens, n.top_k, n.expert_ffn, n.d_model, n.tp)
-    return d.step("activation", eq.plus(peak, d.step("workspace", space)))
+    return d.step("activation", common.sum_of_two(peak, d.step("workspace", space)))
 
 
 def _tokens(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
-    low = d.step("pool_low", eq.less(out["pool"], n.pool_below))
-    high = d.step("pool_high", eq.plus(out["pool"], n.pool_above))
+    low = d.step("pool_low", common.difference(out["pool"], n.pool_below))
+    high = d.step("pool_high", common.sum_of_two(out["pool"], n.pool_above))
     unit, every = out["kv_token"], n.one
     if s.hybrid:
         size = d.step("group", eq.group_size(n.window_layers, n.full_layers))
         full = d.step("full_groups", eq.groups(n.full_layers, size))
         windowed = d.step("window_groups", eq.groups(n.window_layers, size))
-        every = d.step("groups", node_eq.total(full, windowed))
+        every = d.step("groups", common.total(full, windowed))
         unit = d.step("group_token", eq.cache_token_bytes(size, n.kv_heads, n.head_dim, n.kv_width, n.tp))
         each = eq.hybrid_sequence_blocks(n.context, n.window, n.block, full, windowed)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlwalls.solvers.derivation import Derivation, Table, Value
+from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import memory as eq
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
@@ -65,6 +66,6 @@ def _with_cache(
         cache = d.step("kv_cache", eq.cache_at_end(cache, n.context, n.output))
     out["kv_cache"] = cache
     parts.append(cache)
-    law = eq.sum_of_three if len(parts) == 3 else eq.sum_of_two
+    law = common.sum_of_three if len(parts) == 3 else common.sum_of_two
     out["needed"] = d.step("needed", law(*parts))
     return out

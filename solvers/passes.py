@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mlwalls.solvers.derivation import Choice, Derivation, Table, Value
 from mlwalls.solvers.devices import Device
+from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.numbers import Numbers
 
@@ -84,7 +85,7 @@ def pass_times(
             else eq.layer_overhead(n.layers, n.tau, n.r_engine, x_gen),
         )
         parts.append(overhead)
-    total = {2: eq.sum_of_two, 3: eq.sum_of_three, 4: eq.sum_of_four}[len(parts)]
+    total = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}[len(parts)]
     if law.host:
         device_time = d.step(f"{name}device_time", total(*parts))
         expected = d.step(f"{name}expected", eq.host_bound(device_time, n.layers, n.t_host))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mlwalls.solvers.derivation import Applied, Derivation, Table, Value
 from mlwalls.solvers.devices import Device, groups_of
+from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import kernels as kernel_eq
 from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.equations import node as eq
@@ -44,7 +45,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out, times, lowered = _request(s, n, d) if request else _single(s, n, d)
     out["binding_share"] = share_of(d, times[0])
     _range(s, n, d, out)
-    generated = d.step("generated", eq.product(n.batch, n.output)) if request else lowered.items
+    generated = d.step("generated", common.product(n.batch, n.output)) if request else lowered.items
     out["throughput"] = d.step("throughput", eq.rate(generated, out["expected"]))
     if len(s.devices) == 2:
         _compare(n, d, out)
@@ -132,13 +133,13 @@ def _lower(s: Structure, n: Numbers, d: Derivation) -> Lowered:
         return Lowered(op, n.batch, PassWork(moved, moved))
     if s.phase == "training":
         lowering = Lowering(d, s.shape, n, training_groups(d, n, s.devices))
-        tokens = d.step("tokens", eq.product(n.batch, n.context))
+        tokens = d.step("tokens", common.product(n.batch, n.context))
         op = lowering.training("op", tokens, n.batch, n.context)
         moved = d.sum("bytes_total", eq.row_bytes(op["count"], op["bytes"]))
         really = d.sum("traffic_total", eq.row_traffic(op["count"], op["traffic"]))
         return Lowered(op, tokens, PassWork(moved, really))
     lowering = Lowering(d, s.shape, n, groups_of(d, n, s.devices))
-    tokens = n.batch if s.phase == "decode" else d.step("tokens", eq.product(n.batch, n.context))
+    tokens = n.batch if s.phase == "decode" else d.step("tokens", common.product(n.batch, n.context))
     kind: Literal["decode", "prefill"] = "decode" if s.phase == "decode" else "prefill"
     op = lowering.forward("op", [PassPhase(kind, tokens, n.context)])
     moved = pass_moved(d, op, "", "", s.shape.linear)
@@ -149,7 +150,7 @@ def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value],
     """A whole request: one prefill, then `output` decode steps at the mean context, on the same weights."""
     assert s.shape is not None
     lowering = Lowering(d, s.shape, n, groups_of(d, n, s.devices))
-    tokens = d.step("tokens", eq.product(n.batch, n.context))
+    tokens = d.step("tokens", common.product(n.batch, n.context))
     middle = d.step("middle", eq.context_midpoint(n.context, n.output))
     prefill = PassPhase("prefill", tokens, n.context, "pre_")
     op = lowering.forward("op", [PassPhase("decode", n.batch, middle), prefill])
@@ -171,7 +172,7 @@ def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value],
         for key in ("floor", "expected"):
             out[f"{p}{key}"] = d.step(
                 f"{p}{key}",
-                eq.first_and_repeats(out[f"{p}prefill_{key}"], n.output, out[f"{p}decode_{key}"]),
+                common.first_and_repeats(out[f"{p}prefill_{key}"], n.output, out[f"{p}decode_{key}"]),
             )
     return out, decodes, lowered
 
@@ -201,13 +202,13 @@ def _rates(n: Numbers, d: Derivation, out: dict[str, Value], lowered: Lowered, d
 
 
 def _compare(n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
-    speedup = out["speedup"] = d.step("speedup", eq.ratio(out["base_expected"], out["expected"]))
+    speedup = out["speedup"] = d.step("speedup", common.ratio(out["base_expected"], out["expected"]))
     joint = d.step("joint_spread", eq.joint_spread(n.spread_high, n.widen, n.base_widen))
     out["speedup_low"] = d.step("speedup_low", eq.ratio_low(speedup, joint))
     out["speedup_high"] = d.step("speedup_high", eq.ratio_high(speedup, joint))
-    out["floor_speedup"] = d.step("floor_speedup", eq.ratio(out["base_floor"], out["floor"]))
-    out["flops_ratio"] = d.step("flops_ratio", eq.ratio(n.peak, n.base_peak))
-    out["bandwidth_ratio"] = d.step("bandwidth_ratio", eq.ratio(n.bandwidth, n.base_bandwidth))
+    out["floor_speedup"] = d.step("floor_speedup", common.ratio(out["base_floor"], out["floor"]))
+    out["flops_ratio"] = d.step("flops_ratio", common.ratio(n.peak, n.base_peak))
+    out["bandwidth_ratio"] = d.step("bandwidth_ratio", common.ratio(n.bandwidth, n.base_bandwidth))
 
 
 def _crossover(s: Structure, n: Numbers, d: Derivation, times: PassTimes) -> Value | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import queueing as eq
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, Solver, SolverRequest, SolverResult
@@ -95,12 +96,12 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     spare = d.step("spare", eq.spare_rate(n.servers, n.service, n.arrivals))
     out["mean_wait"] = d.step("mean_wait", eq.mean_wait(probability, spare, variability))
     out["wait_tail"] = d.step("wait_tail", eq.wait_quantile(probability, n.level, variability, spare))
-    out["mean_response"] = d.step("mean_response", eq.sum_of_times(out["mean_wait"], n.service))
+    out["mean_response"] = d.step("mean_response", common.sum_of_two(out["mean_wait"], n.service))
     if s.exponential:
         half = d.step("half_level", eq.tighter(n.level))
         waits = d.step("wait_at_half", eq.wait_quantile(probability, half, variability, spare))
         serves = d.step("service_at_half", eq.service_quantile(n.service, half))
-        out["response_bound"] = d.step("response_bound", eq.sum_of_times(waits, serves))
+        out["response_bound"] = d.step("response_bound", common.sum_of_two(waits, serves))
     if s.target and d.record:
         found = _servers_needed(s, n, d, out["wait_tail"])
         if found is not None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlwalls.solvers.derivation import Applied, Derivation, Table, Value
+from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.equations import training as train
 from mlwalls.solvers.numbers import Numbers
@@ -103,7 +104,7 @@ class Lowering:
         if s.attention == "gqa":
             width = eq.gated_qkv_width if s.gated_query else eq.qkv_width
             qkv = self._once("qkv_out", width(n.heads, n.kv_heads, n.head_dim))
-            out = self._once("attn_out", eq.product(n.heads, n.head_dim))
+            out = self._once("attn_out", common.product(n.heads, n.head_dim))
             cells["qkv"] = {"count": n.attention_layers, "w": eq.matrix(n.d_model, qkv, n.tp)}
             cells["out"] = {"count": n.attention_layers, "w": eq.matrix(out, n.d_model, n.tp)}
         elif s.attention == "mla":
@@ -145,7 +146,7 @@ class Lowering:
         if s.windowed:
             row = cells.setdefault("windowed", {"count": n.window_layers})
             if phase.kind == "decode":
-                span = self._once("span", eq.smaller(phase.positions, n.window))
+                span = self._once("span", common.smaller(phase.positions, n.window))
                 row |= self._core(phase, span, span)
             else:
                 pairs = self._once("window_pairs", eq.windowed_pairs(phase.positions, n.window))
@@ -172,11 +173,11 @@ class Lowering:
     def _kv_shards(self) -> Value:
         if not self.shape.sharded:
             return self.n.tp
-        return self._once("kv_shards", eq.smaller(self.n.tp, self.n.kv_heads))
+        return self._once("kv_shards", common.smaller(self.n.tp, self.n.kv_heads))
 
     def _experts(self, cells: dict[str, Cells], phases: Sequence[PassPhase]) -> None:
         n = self.n
-        router = self._once("router", eq.product(n.d_model, n.experts))
+        router = self._once("router", common.product(n.d_model, n.experts))
         cells["router"] = {"count": n.moe_layers, "w": router}
         row: Cells = {"count": n.moe_layers, "width": n.e_bytes}
         for phase in phases:

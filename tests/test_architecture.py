@@ -28,7 +28,16 @@ MAY_IMPORT = {
     "prompts": {"prompts"},
     "zoo": {"zoo"},
 }
-PURE = ("derivation.py", "expressions.py", "functions.py", "units.py", "rendering.py", "words.py")
+PURE = (
+    "derivation.py",
+    "expressions.py",
+    "functions.py",
+    "units.py",
+    "rendering.py",
+    "words.py",
+    "values.py",
+    "bisection.py",
+)
 
 
 def imports(path):

@@ -150,30 +150,6 @@ def sequence_cache(length, token):
     return length * token
 
 
-@equation("byte", a="byte", b="byte")
-def less(a, b):
-    """A difference of bytes."""
-    return a - b
-
-
-@equation("byte", a="byte", b="byte")
-def plus(a, b):
-    """A sum of bytes."""
-    return a + b
-
-
-@equation("byte", a="byte", b="byte", c="byte")
-def plus_three(a, b, c):
-    """A sum of three classes of bytes."""
-    return a + b + c
-
-
-@equation("byte", a="byte", b="byte", c="byte", d="byte")
-def plus_four(a, b, c, d):
-    """A sum of four classes of bytes."""
-    return a + b + c + d
-
-
 @equation("byte", capacity="byte")
 def driver_share(capacity, share):
     """What the driver shows of the nominal capacity, where no log prints it."""

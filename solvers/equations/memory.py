@@ -63,15 +63,3 @@ def training_states(parameters, states, shards):
 def headroom(capacity, needed):
     """What is left of the capacity; negative by how much it does not fit."""
     return capacity - needed
-
-
-@equation("byte", a="byte", b="byte")
-def sum_of_two(a, b):
-    """Sum of two classes."""
-    return a + b
-
-
-@equation("byte", a="byte", b="byte", c="byte")
-def sum_of_three(a, b, c):
-    """Sum of three classes."""
-    return a + b + c

@@ -105,30 +105,6 @@ def up_shard(matrices, ffn, shards):
 
 
 @equation("")
-def product(a, b):
-    """Product of two counts."""
-    return a * b
-
-
-@equation("")
-def total(a, b):
-    """Sum of two counts."""
-    return a + b
-
-
-@equation("")
-def twice(a):
-    """Two of a count (keys and values)."""
-    return 2 * a
-
-
-@equation("")
-def smaller(a, b):
-    """The smaller of two counts."""
-    return minimum(a, b)
-
-
-@equation("")
 def causal_pairs(n):
     """Query-key pairs of a causal prefill of n tokens: each token sees itself and what came before."""
     return n * (n + 1) / 2
@@ -315,42 +291,6 @@ def binding_share_linked(cf, mf, lf, ct, mt, lt, expected):
 def host_bound(device, layers, host):
     """A pass with prompt tokens is not faster than the host launches its layers."""
     return maximum(device, layers * host)
-
-
-@equation("T", a="T", b="T", c="T", d="T")
-def sum_of_four(a, b, c, d):
-    """Sum of four quantities of one kind."""
-    return a + b + c + d
-
-
-@equation("T", a="T", b="T", c="T")
-def sum_of_three(a, b, c):
-    """Sum of three quantities of one kind."""
-    return a + b + c
-
-
-@equation("T", a="T", b="T")
-def sum_of_two(a, b):
-    """Sum of two quantities of one kind."""
-    return a + b
-
-
-@equation("T", first="T", again="T")
-def first_and_repeats(first, repeats, again):
-    """One quantity once and another `repeats` times."""
-    return first + repeats * again
-
-
-@equation("T", a="T")
-def scaled(a, factor):
-    """A quantity times a plain number."""
-    return a * factor
-
-
-@equation("", a="T", b="T")
-def ratio(a, b):
-    """Ratio of two quantities of one kind."""
-    return a / b
 
 
 @equation("T", floor="T", expected="T")

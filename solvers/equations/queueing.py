@@ -65,12 +65,6 @@ def tighter(level):
     return 1 - (1 - level) / 2
 
 
-@equation("s", a="s", b="s")
-def sum_of_times(a, b):
-    """Sum of two times."""
-    return a + b
-
-
 @equation("")
 def enough_servers(offered):
     """Fewest servers that keep up with the load."""

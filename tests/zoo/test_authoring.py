@@ -33,6 +33,7 @@ vendor: Mine
 type: gpus
 family: mine
 familly: mine
+form: 7
 year: {value: "2026", source: my_sheet}
 peak:
   bf16: {value: 5.0e+14, source: mysheet}
@@ -67,16 +68,17 @@ def test_ten_mistakes_give_ten_precise_errors(tmp_path):
         (2, "id", "Bad Chip"),
         (5, "type", "expected 'gpu'"),
         (7, "familly", "did you mean 'family'"),
-        (8, "year.value", "plain number"),
-        (10, "peak.bf16.source", "did you mean 'my_sheet'"),
-        (11, "peak.fp8.value", "finite"),
-        (13, "peak.int8", "says from what"),
-        (16, "memory.bandwith", "did you mean 'bandwidth'"),
-        (17, "memory.bandwidth", "given twice"),
+        (8, "form", "string"),
+        (9, "year.value", "plain number"),
+        (11, "peak.bf16.source", "did you mean 'my_sheet'"),
+        (12, "peak.fp8.value", "finite"),
+        (14, "peak.int8", "says from what"),
+        (17, "memory.bandwith", "did you mean 'bandwidth'"),
+        (18, "memory.bandwidth", "given twice"),
     ]
     for line, field, hint in expected:
         assert any(f"chip.yaml:{line}: {field}: " in p and hint in p for p in problems), (line, field, problems)
-    assert len(problems) >= 9
+    assert len(problems) == len(expected) == 10
 
 
 @pytest.mark.parametrize(
