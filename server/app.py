@@ -23,11 +23,8 @@ INSTRUCTIONS = """\
 mlwalls calculates answers to quantitative questions about ML systems: every number has a source, the work is shown, the \
 error is stated.
 
-- roofline: how long one pass takes on one chip or tensor-parallel group, and whether compute, memory bandwidth or links \
-bind; baseline_hardware compares two chips.
-- kv_capacity: tokens and sequences that fit in a serving engine's cache, and whether the model starts.
-- tail_latency: waits in a queue for servers, mean and p99, and servers for a target.
-- find_in_zoo: exact ids and cited figures of hardware, models, grids, prices and more.
+Call the tool whose description asks your question, rather than estimating; find_in_zoo has exact ids and cited figures of \
+hardware, models, grids, prices and more.
 
 Names may be typed as people say them ("h100", "llama3 70b"). In an answer, quote the verdict with its range, name the \
 binding wall, and cite the sources. feasible=false comes first: it says what is missing and what would work. floor is the \

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 from mlwalls.solvers.solver import Solver
 
-BUILT_IN: tuple[str, ...] = ("roofline", "kv_capacity", "tail_latency")
+BUILT_IN: tuple[str, ...] = ("roofline", "kv_capacity", "tail_latency", "scaling_law")
 
 
 class RegistryError(RuntimeError):

@@ -101,6 +101,14 @@ def figure(number: float, digits: int = 3) -> str:
     return text if "e" not in text or abs(number) < 1e-4 else f"{value:g}"
 
 
+def count(number: float) -> str:
+    """Print a count of parameters or tokens with the letter people use: 7.03B, 1.4T."""
+    for factor, letter in ((1e15, "Q"), (1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if number >= factor * 0.9995:
+            return f"{figure(number / factor)}{letter}"
+    return figure(number)
+
+
 def seconds(time: float) -> str:
     """Print a time with the unit that suits it."""
     for factor, unit in ((86400, "days"), (3600, "h"), (1, "s"), (1e-3, "ms"), (1e-6, "us")):

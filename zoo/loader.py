@@ -24,6 +24,7 @@ KINDS = (
     "reliability",
     "embodied",
     "datasets",
+    "studies",
 )
 Records = Mapping[str, Mapping[str, Any]]
 _BUILTIN: list[Zoo] = []

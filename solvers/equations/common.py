@@ -58,3 +58,9 @@ def smaller(a, b):
 def difference(a, b):
     """Difference of two quantities of one kind."""
     return a - b
+
+
+@equation("", less="T", plain="T")
+def saved(less, plain):
+    """Share that is saved by spending `less` instead of `plain`."""
+    return 1 - less / plain

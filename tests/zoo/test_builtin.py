@@ -183,7 +183,7 @@ def test_the_page_is_up_to_date(zoo):
 
 def test_other_kinds_are_there(zoo):
     assert len(zoo.entries("grids")) >= 60
-    for kind in ("datacenters", "fabrics", "storage", "prices", "reliability", "embodied", "datasets"):
+    for kind in ("datacenters", "fabrics", "storage", "prices", "reliability", "embodied", "datasets", "studies"):
         assert len(zoo.entries(kind)) >= 10, kind
 
 

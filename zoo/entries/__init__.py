@@ -16,6 +16,7 @@ MODELS: dict[str, type[EntryModel]] = {
     "reliability": fact.Reliability,
     "embodied": fact.Embodied,
     "datasets": fact.Dataset,
+    "studies": fact.Study,
 }
 
 __all__ = ["MODELS", "CitedBlock", "CitedNumber", "EntryModel"]

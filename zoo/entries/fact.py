@@ -1,4 +1,4 @@
-"""Kinds whose entries are a few named measurements: fabrics, storage, prices, reliability, embodied, datasets, datacenters.
+"""Kinds whose entries are a few named measurements: fabrics, storage, prices, reliability, datasets, studies and the like.
 
 Every number names its own unit, since these kinds mix many; names say what is measured (``bandwidth``, ``usd_per_hour``).
 """
@@ -70,6 +70,12 @@ class Dataset(Fact):
     """Training data: samples, tokens, bytes."""
 
     kind: Literal["datasets"]
+
+
+class Study(Fact):
+    """Findings of papers and model cards that solvers use: scaling laws, accuracy of quantized models."""
+
+    kind: Literal["studies"]
 
 
 class Grid(EntryModel):
