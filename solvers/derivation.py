@@ -129,17 +129,29 @@ class Step:
 
 
 class Derivation:
-    """The steps of one answer; with ``record=False`` the same computation on bare arrays."""
+    """The steps of one answer; with ``record=False`` the same computation on bare arrays.
+
+    `prefix` goes before every name that it gives.
+    """
 
     def __init__(self, record: bool = True) -> None:
         self.record = record
+        self.prefix = ""
         self.tables: list[Table] = []
         self.steps: list[Step | Row] = []
         self._names: dict[str, Value] = {}
 
+    def scope(self, prefix: str) -> Derivation:
+        """Return this derivation with another prefix before its names, for a second model or device in one answer."""
+        inner = Derivation(self.record)
+        inner.prefix = self.prefix + prefix
+        inner.tables, inner.steps, inner._names = self.tables, self.steps, self._names
+        return inner
+
     def _finish(
         self, kind: Literal["step", "sum"], name: str, number: Any, applied: Applied, cite: tuple[str, ...]
     ) -> Value:
+        name = self.prefix + name
         if not self.record:
             return Value(name, number, applied.equation.unit)
         value = Value(name, number, applied.unit())
@@ -187,6 +199,7 @@ class Derivation:
         self, name: str, rule: Literal["max", "min"], options: Sequence[Value], cite: tuple[str, ...] = ()
     ) -> Choice:
         """Take the largest or smallest of `options`; the choice names the first that attains it."""
+        name = self.prefix + name
         function = maximum if rule == "max" else minimum
         number = function(*[o.value for o in options])
         value = Value(name, number, options[0].unit)
@@ -209,7 +222,7 @@ class Derivation:
 
     def table(self, name: str) -> Table:
         """Start a table; its rows are recorded in the order in which they and the steps between them are taken."""
-        table = Table(name, self.steps.append if self.record else None)
+        table = Table(self.prefix + name, self.steps.append if self.record else None)
         if self.record:
             self.tables.append(table)
         return table
@@ -255,6 +268,8 @@ class Derivation:
         Returns:
             The found number, or None (scalar runs) where no candidate in the range holds.
         """
+        variable = self.prefix + name if variable == name else variable
+        name = self.prefix + name
         bottom, top = _bare(low), _bare(high)
         number = bisect_integer(rule, bottom, top, holds)
         if isinstance(number, float) and math.isnan(number):

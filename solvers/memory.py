@@ -29,7 +29,7 @@ def resolve_memory(n: Numbers, shape: ModelShape, phase: str) -> Memory:
     """Read the widths of training states; everything else is in `n` already."""
     if phase == "training":
         n.defined("state_bytes", 16, "byte", source="rajbhandari2020")
-    uniform = not shape.split_experts and shape.wide_format == shape.layer_format
+    uniform = _uniform(shape)
     replicated = shape.attention == "mla" and shape.sharded
     return Memory(phase == "training", uniform, shape.split_experts, replicated, phase == "inference")
 
@@ -38,18 +38,28 @@ def needed_bytes(d: Derivation, m: Memory, n: Numbers, op: Table, latent_in: Val
     """Step out what one accelerator must hold: keys `weights`, `kv_cache` (serving) and `needed`."""
     if m.training:
         return {"needed": d.step("needed", eq.training_states(n.parameters, n.state_bytes, n.tp))}
-    if m.uniform:
-        weights = d.step("weights", eq.resident_uniform(n.parameters, n.w_bytes, n.tp))
-        return _with_cache(d, m, n, op, latent_in, weights)
+    return _with_cache(d, m, n, op, latent_in, _weights(d, m.uniform, m.split_experts, n))
+
+
+def resident_weights(d: Derivation, shape: ModelShape, n: Numbers) -> Value:
+    """Step out the resident weights of one accelerator, `weights`."""
+    return _weights(d, _uniform(shape), shape.split_experts, n)
+
+
+def _uniform(shape: ModelShape) -> bool:
+    return not shape.split_experts and shape.wide_format == shape.layer_format
+
+
+def _weights(d: Derivation, uniform: bool, split_experts: bool, n: Numbers) -> Value:
+    if uniform:
+        return d.step("weights", eq.resident_uniform(n.parameters, n.w_bytes, n.tp))
     wide = d.step("wide_params", eq.wide_parameters(n.wide_matrices, n.vocab, n.d_model))
-    if m.split_experts:
+    if split_experts:
         routed = d.step("routed", eq.routed_parameters(n.moe_layers, n.experts, n.matrices, n.d_model, n.expert_ffn))
-        weights = d.step(
-            "weights", eq.resident_moe(n.parameters, routed, wide, n.w_bytes, n.e_bytes, n.wide_bytes, n.tp)
-        )
+        law = eq.resident_moe(n.parameters, routed, wide, n.w_bytes, n.e_bytes, n.wide_bytes, n.tp)
     else:
-        weights = d.step("weights", eq.resident(n.parameters, wide, n.w_bytes, n.wide_bytes, n.tp))
-    return _with_cache(d, m, n, op, latent_in, weights)
+        law = eq.resident(n.parameters, wide, n.w_bytes, n.wide_bytes, n.tp)
+    return d.step("weights", law)
 
 
 def _with_cache(

@@ -13,19 +13,34 @@ from mlwalls.zoo import Entry
 
 
 class Numbers(Mapping[str, Value]):
-    """Symbol → value. Filled in `resolve`; read as attributes in `compute`."""
+    """Symbol → value. Filled in `resolve`; read as attributes in `compute`.
+
+    A scope writes its symbols with a prefix, and reads them so; what it does not have it reads without.
+    """
 
     def __init__(self, values: Mapping[str, Value] | None = None) -> None:
         self._values: dict[str, Value] = dict(values or {})
+        self.prefix = ""
+
+    def scope(self, prefix: str) -> Numbers:
+        """Return these numbers with a prefix before every symbol, for a second model or device in one answer."""
+        inner = Numbers()
+        inner._values, inner.prefix = self._values, self.prefix + prefix
+        return inner
 
     def __getitem__(self, symbol: str) -> Value:
-        return self._values[symbol]
+        own = self._values.get(self.prefix + symbol)
+        return self._values[symbol] if own is None else own
+
+    def __contains__(self, symbol: object) -> bool:
+        return isinstance(symbol, str) and self.prefix + symbol in self._values
 
     def __getattr__(self, symbol: str) -> Value:
-        try:
-            return self.__dict__["_values"][symbol]  # type: ignore[no-any-return]
-        except KeyError:
-            raise AttributeError(f"no number {symbol!r} was resolved") from None
+        values = self.__dict__["_values"]
+        own = values.get(self.__dict__["prefix"] + symbol)
+        if own is None and (own := values.get(symbol)) is None:
+            raise AttributeError(f"no number {symbol!r} was resolved")
+        return own  # type: ignore[no-any-return]
 
     def __iter__(self) -> Any:
         return iter(self._values)
@@ -34,8 +49,8 @@ class Numbers(Mapping[str, Value]):
         return len(self._values)
 
     def _put(self, symbol: str, number: Any, unit: str, origin: Origin) -> Value:
-        value = Value(symbol, _plain(number), unit, origin)
-        self._values[symbol] = value
+        value = Value(self.prefix + symbol, _plain(number), unit, origin)
+        self._values[value.name] = value
         return value
 
     def you(self, symbol: str, number: Any, unit: str = "") -> Value:
@@ -50,7 +65,7 @@ class Numbers(Mapping[str, Value]):
 
     def alias(self, symbol: str, existing: str) -> None:
         """Let `symbol` be read where `existing` is meant; it prints under its own name, `existing`."""
-        self._values[symbol] = self._values[existing]
+        self._values[self.prefix + symbol] = self[existing]
 
     def zoo_flag(self, symbol: str, entry: Entry, path: str, if_true: float, if_false: float) -> Value:
         """Add a number that follows from a yes or no in the entry's configuration."""

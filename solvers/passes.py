@@ -51,14 +51,29 @@ def link_bytes(d: Derivation, n: Numbers, law: Law, prefix: str, tokens: Value) 
 
 
 def pass_times(
-    d: Derivation, n: Numbers, op: Table, device: Device, law: Law, work: PassWork, sent: Value | None
+    d: Derivation,
+    n: Numbers,
+    op: Table,
+    device: Device,
+    law: Law,
+    work: PassWork,
+    sent: Value | None,
+    like: PassTimes | None = None,
+    same_arithmetic: bool = False,
 ) -> PassTimes:
-    """Step out one pass on one device; its names carry the device's prefix, then the phase's stem."""
+    """Step out one pass on one device; its names carry the device's prefix, then the phase's stem.
+
+    `like` is another pass of the same shape on the same device: its links and overheads are taken over, and with
+    `same_arithmetic` its compute times too.
+    """
     p = device.prefix
     name = f"{p}{work.name}"
-    count, peak, eta, bandwidth = op["count"], op[f"{p}peak"], op[f"{p}eta"], n[f"{p}bandwidth"]
+    mine = "" if same_arithmetic else p
+    count, peak, eta, bandwidth = op["count"], op[f"{mine}peak"], op[f"{mine}eta"], n[f"{p}bandwidth"]
     flops = op[f"{work.stem}flops"]
-    if work.tokens is None:
+    if like is not None and same_arithmetic:
+        compute_floor, compute_time = like.compute_floor, like.compute_time
+    elif work.tokens is None:
         compute_floor = d.sum(f"{name}compute_floor", eq.row_compute_floor(count, flops, peak))
         compute_time = d.sum(f"{name}compute_time", eq.row_compute_time(count, flops, peak, eta))
     else:
@@ -68,15 +83,22 @@ def pass_times(
     floors = [compute_floor, memory_floor]
     link_floor = link_time = overhead = None
     if sent is not None:
-        link_floor = d.step(f"{name}link_floor", eq.link_floor(sent, n[f"{p}link"]))
+        link_floor = like.link_floor if like else d.step(f"{name}link_floor", eq.link_floor(sent, n[f"{p}link"]))
+        assert link_floor is not None
         floors.append(link_floor)
     floor = d.choose(f"{name}floor", "max", floors)
     memory_time = d.step(f"{name}memory_time", eq.memory_time(work.expected_moved, bandwidth, n.eta_memory))
     parts = [compute_time, memory_time]
     if sent is not None:
-        link_time = d.step(f"{name}link_time", eq.link_time(sent, n[f"{p}link"], n.eta_link))
+        link_time = (
+            like.link_time if like else d.step(f"{name}link_time", eq.link_time(sent, n[f"{p}link"], n.eta_link))
+        )
+        assert link_time is not None
         parts.append(link_time)
-    if law.overhead:
+    if law.overhead and like is not None and like.overhead is not None:
+        overhead = like.overhead
+        parts.append(overhead)
+    elif law.overhead:
         x_gen = n[f"{p}x_gen"]
         overhead = d.step(
             f"{name}overhead",

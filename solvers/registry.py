@@ -9,7 +9,14 @@ from importlib.metadata import entry_points
 
 from mlwalls.solvers.solver import Solver
 
-BUILT_IN: tuple[str, ...] = ("roofline", "kv_capacity", "tail_latency", "scaling_law")
+BUILT_IN: tuple[str, ...] = (
+    "roofline",
+    "kv_capacity",
+    "quantization",
+    "architecture_efficiency",
+    "tail_latency",
+    "scaling_law",
+)
 
 
 class RegistryError(RuntimeError):

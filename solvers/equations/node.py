@@ -194,6 +194,12 @@ def pass_bytes_written(count, w, read, width, kv, write):
     return count * ((w + read) * width + kv + write)
 
 
+@equation("byte", kv="byte", write="byte")
+def cache_touched(count, kv, write):
+    """State and cache bytes of a row, read and written back."""
+    return count * (kv + write)
+
+
 @equation("s", flops="FLOP", peak="FLOP/s", cite=ROOFLINE, wall="compute_throughput")
 def pass_compute_floor(count, tokens, w, flops, peak):
     """Time of those FLOPs at the peak rate."""

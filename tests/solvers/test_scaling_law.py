@@ -137,4 +137,4 @@ def test_what_cannot_be_answered_says_how_to_ask(ask, arguments, named):
 )
 def test_recomputed_from_the_answer_alone(ask, arguments):
     report = verify(json.loads(json.dumps(ask("scaling_law", **arguments))))
-    assert report.ok, report
+    assert report.ok, report.text()

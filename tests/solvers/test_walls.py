@@ -1,5 +1,6 @@
 """The walls are the curriculum's 22, keyed by slug, each with a relation, sources that exist and a tool."""
 
+from mlwalls.solvers.registry import solvers
 from mlwalls.solvers.walls import WALLS
 
 
@@ -23,3 +24,9 @@ def test_domains_hold_the_published_counts():
         "operations": 4,
         "analysis": 2,
     }
+
+
+def test_solvers_answer_walls_that_exist_and_walls_name_them_back():
+    for name, solver in solvers().items():
+        assert set(solver.walls) <= set(WALLS), name
+        assert any(name in WALLS[slug].tools for slug in solver.walls), name

@@ -1,0 +1,116 @@
+"""The quantization tool's typed result and its wording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from mlwalls.solvers.derivation import Derivation
+from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
+from mlwalls.solvers.words import figure, first, fit_result, seconds
+
+_WALLS = {
+    "compute_floor": "compute_throughput",
+    "memory_floor": "memory_bandwidth",
+    "link_floor": "communication",
+}
+_SAID = {
+    "w4a16": "INT4 weights, 16-bit arithmetic",
+    "w8a16": "INT8 weights, 16-bit arithmetic",
+    "w8a8_int8": "INT8 weights and activations",
+    "w8a8_fp8": "FP8 weights and activations",
+    "w4a4_int4": "INT4 weights and activations",
+    "w4a4_nvfp4": "NVFP4 weights and activations",
+    "w4a4_mxfp4": "MXFP4 weights and activations",
+    "kv_only": "16-bit weights",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the wording needs besides numbers; `scored` is the model whose accuracy was published."""
+
+    model: str
+    hardware: str
+    request: Any
+    decode: bool
+    scored: str | None
+
+
+class QuantizationResult(SolverResult):
+    """Typed outputs, an accelerator each; `base_` is the 16-bit variant."""
+
+    speedup: float = Field(description="Expected, over 16 bit.")
+    speedup_low: float
+    speedup_high: float
+    floor_speedup: float = Field(description="At peak rates.")
+    expected_ms: float
+    base_expected_ms: float
+    floor_ms: float
+    base_floor_ms: float
+    bits_per_weight: float = Field(description="Scales included; embedding and head stay at 16.")
+    weights_gb: float | None = None
+    base_weights_gb: float | None = None
+    batch_fitting: int | None = Field(default=None, description="Sequences that fit; kv_capacity is exact.")
+    base_batch_fitting: int | None = None
+    last_batch_2x: int | None = Field(default=None, description="Largest batch that is twice as fast.")
+    last_batch_1_1x: int | None = Field(default=None, description="Largest batch that gains a tenth.")
+    accuracy_lost_percent: float | None = Field(default=None, description="Published, of the 16-bit score.")
+    headroom_gb: float | None = Field(default=None, description="Capacity left; negative: short.")
+
+
+def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
+    """Word the answer: whether it fits, the gain with its range, where it ends, memory and accuracy."""
+    subject: Subject = problem.context
+    r = subject.request
+    floors = {k: first(out[k]) for k in _WALLS if k in out}
+    ranked = sorted(floors, key=lambda k: floors[k], reverse=True)
+    binding = Binding(_WALLS[ranked[0]], _WALLS[ranked[1]], first(out["binding_share"]))
+    where = subject.hardware if r.n_accelerators == 1 else f"{r.n_accelerators} x {subject.hardware}"
+    work = (
+        f"a decode step at batch {r.batch_size}"
+        if subject.decode
+        else f"prefill of {r.batch_size} x {r.seq_len} tokens"
+    )
+    scheme = _SAID[r.scheme] + ("" if r.kv_dtype == "bf16" else f", {r.kv_dtype.upper()} KV-cache")
+    gain = first(out["speedup"])
+    head = "No faster" if gain < 1.05 else f"{figure(gain)}x faster"
+    sentence = (
+        f"{head} ({figure(first(out['speedup_low']))} to {figure(first(out['speedup_high']))}; "
+        f"{figure(first(out['floor_speedup']))}x at the floor): with {scheme}, {work} of {subject.model} on {where} takes "
+        f"{seconds(first(out['expected']))} instead of {seconds(first(out['base_expected']))} at 16 bit; "
+        f"{binding.slug.replace('_', ' ')} binds ({figure(100 * (binding.share or 0))} % of it)."
+    )
+    if subject.decode:
+        sentence += _ends(out)
+    feasible = True
+    if "weights" in out:
+        sentence += f" Weights {figure(first(out['weights']) / 1e9)} GB instead of {figure(first(out['base_weights']) / 1e9)} GB"
+        if "batch_fitting" in out:
+            fits, before = first(out["batch_fitting"]), first(out["base_batch_fitting"])
+            sentence += f", so {fits:,.0f} sequences of {r.seq_len:,} tokens fit instead of {before:,.0f}"
+        sentence += "."
+        feasible = first(out["headroom"]) >= 0
+    if "accuracy_lost" in out:
+        lost = 100 * first(out["accuracy_lost"])
+        sentence += f" Published accuracy: {figure(lost, 2)} % below 16 bit ({subject.scored}, OpenLLM v1)."
+    if not feasible:
+        short = figure(-first(out["headroom"]) / 1e9)
+        sentence = f"Does not fit even so, by {short} GB an accelerator: raise n_accelerators. If it did: {sentence}"
+        binding = Binding("memory_capacity", binding.slug)
+    return Presentation(sentence, feasible, binding, fit_result(QuantizationResult, out, {}, set()))
+
+
+def _ends(out: Outcome) -> str:
+    def until(symbol: str) -> str:
+        batch = first(out[symbol])
+        return "at every batch" if batch >= 65536 else f"up to batch {batch:,.0f}"
+
+    if "last_batch_2x" in out:
+        later = f" and 1.1x {until('last_batch_1_1x')}" if "last_batch_1_1x" in out else ""
+        return f" The gain is at least 2x {until('last_batch_2x')}{later}."
+    if "last_batch_1_1x" in out:
+        return f" It is 2x at no batch, and at least 1.1x {until('last_batch_1_1x')}."
+    return " It is 1.1x at no batch."

@@ -1,0 +1,152 @@
+"""Quantization: bytes by hand, the regimes, where gains end, published findings, chips without the unit."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlwalls.server.verification import verify
+from mlwalls.solvers.errors import CallError
+
+EIGHT_B = {"model": "llama-3.1-8b", "hardware": "a100-sxm-80gb"}
+
+
+def test_floors_by_hand(ask):
+    # Llama-3.1-8B: 8,030,261,248 parameters less the 128,256 x 4,096 embedding; head and norms at 2 byte, the rest at
+    # 4.25 bit = 0.53125 byte; KV 131,072 byte a token; A100 2.039 TB/s.
+    head, norms = 128256 * 4096, 266240
+    layers = 8_030_261_248 - 2 * head - norms
+    cache = 2048 * 131072
+    result = ask("quantization", **EIGHT_B, scheme="w4a16")["result"]
+    quantized = layers * 0.53125 + 2 * (head + norms) + cache
+    assert result["floor_ms"] == pytest.approx(quantized / 2.039e12 * 1e3, rel=1e-5)
+    assert result["base_floor_ms"] == pytest.approx((2 * (layers + head + norms) + cache) / 2.039e12 * 1e3, rel=1e-5)
+    assert result["floor_speedup"] == pytest.approx((2 * (layers + head + norms) + cache) / quantized, rel=1e-5)
+    assert result["bits_per_weight"] == 4.25
+    # Resident: the embedding too.
+    assert result["weights_gb"] == pytest.approx((layers * 0.53125 + norms * 0.53125 + 4 * head) / 1e9, rel=1e-4)
+    assert result["base_weights_gb"] == pytest.approx(16.0605, rel=1e-4)
+
+
+def test_the_bit_ratio_is_not_the_speedup(ask):
+    answer = ask("quantization", **EIGHT_B, scheme="w4a16")
+    assert answer["result"]["speedup"] < 16 / 4.25
+    assert answer["binding_wall"]["slug"] == "memory_bandwidth"
+
+
+def test_eight_bit_cache_halves_the_cache_alone(ask):
+    long = {**EIGHT_B, "seq_len": 131072, "batch_size": 4}
+    result = ask("quantization", **long, scheme="kv_only", kv_dtype="fp8")["result"]
+    weights = 2 * (8_030_261_248 - 128256 * 4096)
+    cache = 4 * 131072 * 131072
+    assert result["floor_speedup"] == pytest.approx((weights + cache) / (weights + cache / 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["w4a16", "w8a16"])
+def test_weight_only_ends_at_one_where_compute_binds(ask, scheme):
+    result = ask("quantization", model="llama-3.1-8b", hardware="h100", scheme=scheme, batch_size=65536, seq_len=1)[
+        "result"
+    ]
+    assert result["floor_speedup"] == pytest.approx(1, abs=1e-6)
+    assert result["speedup"] == pytest.approx(1, abs=0.02)
+
+
+def test_quantized_activations_keep_a_gain_where_compute_binds(ask):
+    result = ask("quantization", model="llama-3.1-8b", hardware="h100", scheme="w8a8_fp8", batch_size=8192, seq_len=1)[
+        "result"
+    ]
+    # Twice the peak for all but the 16-bit head (7 % of the parameters used) and attention.
+    assert 1.8 < result["floor_speedup"] < 2
+
+
+def test_four_bit_weights_win_alone_and_eight_bit_everything_wins_in_batches(ask):
+    # Kurtic et al. 2024: W4A16 is best for one request at a time, W8A8 for large continuous batches.
+    def gain(scheme, batch):
+        case = {"model": "llama-3.1-8b", "hardware": "h100", "seq_len": 256, "batch_size": batch}
+        return ask("quantization", **case, scheme=scheme)["result"]["speedup"]
+
+    assert gain("w4a16", 1) > gain("w8a8_fp8", 1)
+    assert gain("w4a16", 512) < gain("w8a8_fp8", 512)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"model": "llama-3.1-70b", "hardware": "h100", "n_accelerators": 4, "scheme": "w4a16", "seq_len": 512},
+        {"model": "mixtral-8x7b", "hardware": "h100", "n_accelerators": 2, "scheme": "w4a16"},
+        {"model": "llama-3.1-8b", "hardware": "a100", "scheme": "w4a4_int4"},
+    ],
+)
+def test_the_gain_ends_where_it_says(ask, case):
+    result = ask("quantization", **case)["result"]
+    for name, factor in (("last_batch_2x", 2), ("last_batch_1_1x", 1.1)):
+        if name not in result or result[name] >= 65536:
+            continue
+        at, after = (ask("quantization", **case, batch_size=result[name] + i)["result"]["speedup"] for i in (0, 1))
+        assert at >= factor * (1 - 1e-6) and after <= factor * (1 + 1e-6)
+
+
+def test_accuracy_is_the_nearest_published_one(ask):
+    # The model card of Llama-3.1-70B-Instruct with INT4 weights: 99.4 % of the OpenLLM v1 score.
+    answer = ask("quantization", model="llama-3.1-70b", hardware="h200", scheme="w4a16")
+    assert answer["result"]["accuracy_lost_percent"] == pytest.approx(0.6)
+    assert "Llama-3.1-70B-Instruct" in answer["verdict"]
+    unknown = ask("quantization", model="llama-3.1-8b", hardware="b200", scheme="w4a4_nvfp4")
+    assert "accuracy_lost_percent" not in unknown["result"]
+    assert any("no published score" in warning for warning in unknown["warnings"])
+
+
+def test_what_does_not_fit_even_quantized_is_infeasible(ask):
+    answer = ask("quantization", model="llama-3.1-405b", hardware="h100", scheme="w4a16")
+    assert answer["feasible"] is False
+    assert answer["verdict"].startswith("Does not fit even so")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"scheme": "w4a4_int4"}, "scheme"),
+        ({"scheme": "w8a8_fp8", "hardware": "a100"}, "scheme"),
+        ({"scheme": "kv_only"}, "kv_dtype"),
+        ({"scheme": "w4a16", "model": "resnet-50"}, "model"),
+        ({"scheme": "w4a16", "model": "mamba-2.8b", "kv_dtype": "fp8"}, "kv_dtype"),
+        ({"scheme": "w4a16", "n_accelerators": 5}, "n_accelerators"),
+    ],
+)
+def test_what_cannot_run_says_what_can(ask, arguments, named):
+    call = {"model": "llama-3.1-8b", "hardware": "h100", **arguments}
+    with pytest.raises(CallError) as error:
+        ask("quantization", **call)
+    assert error.value.argument == named
+    assert ask("quantization", **{**call, **error.value.repair})["result"]["speedup"] > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(
+        ["llama-3.1-8b", "llama-3.1-70b", "mixtral-8x7b", "deepseek-v3", "gemma-2-9b", "mamba-2.8b", "gpt-oss-20b"]
+    ),
+    st.sampled_from(["h100", "b200", "a100", "mi300x", "l4"]),
+    st.sampled_from(["w4a16", "w8a16", "w8a8_int8"]),
+    st.integers(1, 4096),
+    st.sampled_from([1, 512, 8192]),
+    st.sampled_from(["decode", "prefill"]),
+)
+def test_properties(ask, model, hardware, scheme, batch, seq_len, phase):
+    call = {
+        "model": model,
+        "hardware": hardware,
+        "scheme": scheme,
+        "batch_size": batch,
+        "seq_len": seq_len,
+        "phase": phase,
+    }
+    answer = ask("quantization", **call)
+    result = answer["result"]
+    bits = result["bits_per_weight"]
+    assert 1 - 1e-6 <= result["floor_speedup"] <= 16 / bits + 1e-6
+    assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
+    assert result["weights_gb"] < result["base_weights_gb"]
+    report = verify(json.loads(json.dumps(answer)))
+    assert report.ok, report.text()
