@@ -25,9 +25,12 @@ from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape, check_ranks, resolve_model
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, Solver, SolverRequest, SolverResult
-from mlwalls.solvers.words import figure, first, fit_result
+from mlwalls.solvers.speed import Speed, decode_speed, resolve_speed
+from mlwalls.solvers.words import figure, first, fit_result, seconds
 from mlwalls.zoo import Entry, Zoo
 from mlwalls.zoo.calibrations import calibration
+
+MAX_CONTEXT = 10_000_000
 
 
 class KvCapacityRequest(SolverRequest):
@@ -48,6 +51,10 @@ class KvCapacityRequest(SolverRequest):
     max_num_seqs: int | None = Field(default=None, ge=1, le=100_000, description="Sequences of the profile run.")
     block_size: int = Field(default=16, ge=1, le=1024, description="Tokens a cache block, e.g. 16.")
     hybrid_allocator: bool = Field(default=True, description="Windowed layers keep only their window.")
+    concurrency: int | None = Field(
+        default=None, ge=1, le=100_000, description="Sequences to hold at once: adds the longest length for it."
+    )
+    speed: bool = Field(default=False, description="Add the decode speed at max_sequences.")
 
 
 class KvCapacityResult(SolverResult):
@@ -57,6 +64,9 @@ class KvCapacityResult(SolverResult):
     cache_low_tokens: float | None = Field(default=None, description="Low end of the 80 % interval.")
     cache_high_tokens: float | None = Field(default=None, description="High end.")
     max_sequences: float | None = Field(default=None, description="Sequences of seq_len at once.")
+    longest: int | None = Field(default=None, description="Tokens a sequence at that concurrency.")
+    decode_expected_ms: float | None = Field(default=None, description="Decode step at max_sequences, expected.")
+    throughput_tokens_per_s: float | None = Field(default=None, description="Of all sequences together.")
     kv_token_bytes: float = Field(description="Keys and values of a token, all layers.")
     sequence_gb: float = Field(description="Cache of one sequence of seq_len.")
     pool_gib: float = Field(description="Left for keys and values; negative: short by.")
@@ -74,6 +84,9 @@ class Structure:
     hybrid: bool
     driver_known: bool
     padded: bool
+    concurrency: bool
+    longest_context: int
+    speed: Speed | None
 
 
 def resolve(request: KvCapacityRequest, zoo: Zoo) -> Problem:
@@ -135,13 +148,18 @@ def resolve(request: KvCapacityRequest, zoo: Zoo) -> Problem:
     if hardware.id not in calibration("kv_pool")["domain"]["hardware"]:
         warnings.append(f"extrapolated: no start-up log of {hardware.name} was in the calibration")
     hybrid = request.hybrid_allocator and shape.windowed and shape.full
+    if request.concurrency is not None:
+        n.you("concurrency", request.concurrency)
+    limit = int(n.max_context.value) or MAX_CONTEXT
+    speed = resolve_speed(n, shape, hardware, ranks, warnings) if request.speed else None
+    structure = Structure(shape, hybrid, driver_known, padded, request.concurrency is not None, limit, speed)
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True) | {
         "model": model.id,
         "hardware": hardware.id,
         "seq_len": request.seq_len,
     }
     scenario.pop("detail", None)
-    return Problem(Structure(shape, hybrid, driver_known, padded), n, warnings, scenario, (model, hardware, request))
+    return Problem(structure, n, warnings, scenario, (model, hardware, request))
 
 
 def _profile(request: KvCapacityRequest, hardware: Entry, n: Numbers) -> None:
@@ -173,6 +191,10 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out["kv_token"] = d.step("kv_token", token)
     out["sequence"] = d.step("sequence", eq.sequence_cache(n.context, out["kv_token"]))
     _tokens(s, n, d, out)
+    if s.speed is not None:
+        out |= decode_speed(s.speed, s.shape, n.bound("batch", out["max_sequences"]), d)
+    if s.concurrency and d.record and (longest := _longest(s, n, d, out)) is not None:
+        out["longest"] = longest
     return out
 
 
@@ -214,7 +236,7 @@ def _activation(s: Structure, n: Numbers, d: Derivation) -> Value:
     options = [d.step("forward_peak", forward), d.step("sampler_peak", sampler)]
     if not s.shape.moe or s.padded:
         return d.choose("activation", "max", options).value
-    peak = d.choose("peak", "max", options).value
+    peak = d.choose("profile_peak", "max", options).value
     space = eq.expert_workspace(n.profiled_tokens, n.top_k, n.expert_ffn, n.d_model, n.tp)
     return d.step("activation", common.sum_of_two(peak, d.step("workspace", space)))
 
@@ -240,6 +262,18 @@ def _tokens(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> N
     out["max_sequences"] = d.step("max_sequences", eq.sequences_of(blocks, d.step("sequence_blocks", each)))
 
 
+def _longest(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> Value | None:
+    """The longest sequence of which `concurrency` fit, up to the model's context."""
+    silent = replace(s, concurrency=False, speed=None)
+
+    def holds(context: float) -> bool:
+        again = compute(silent, n.replaced({"context": context}), Derivation(record=False))
+        return bool(again["max_sequences"].value >= n.concurrency.value)
+
+    condition = eq.enough_sequences(out["max_sequences"], n.concurrency)
+    return d.search("longest", "largest", "context", 1, s.longest_context, condition, holds)
+
+
 def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     """Word the answer: refused first, then tokens with their range and sequences."""
     model, hardware, request = problem.context
@@ -257,6 +291,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     if pool <= 0:
         sentence = f"Does not start: {model.name} on {where} is short by {figure(-pool / gib)} GiB ({parts})."
         skip = {"cache_tokens", "cache_low_tokens", "cache_high_tokens", "max_sequences"}
+        skip |= {"decode_expected_ms", "throughput_tokens_per_s"}
     elif not feasible:
         sentence = (
             f"Does not start: the cache of {model.name} on {where} holds {tokens:,.0f} tokens, fewer than one sequence "
@@ -270,6 +305,15 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         )
     if not feasible:
         sentence += _remedy(problem)
+    elif "throughput" in out:
+        rate, step = figure(first(out["throughput"])), seconds(first(out["decode_expected"]))
+        sentence += f" With all of them decoding at full length a step takes {step}, {rate} tokens/s together."
+    if request.concurrency is not None:
+        sentence += (
+            f" {request.concurrency:,} sequences fit up to {first(out['longest']):,.0f} tokens each."
+            if "longest" in out
+            else f" {request.concurrency:,} sequences fit at no length."
+        )
     binding = Binding("batching", "memory_capacity") if feasible else Binding("memory_capacity", "batching")
     return Presentation(sentence, feasible, binding, fit_result(KvCapacityResult, out, {}, skip))
 

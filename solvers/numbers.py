@@ -87,6 +87,13 @@ class Numbers(Mapping[str, Value]):
         origin = Origin("calibrated", source=c["source"], low=float(c["low"]), high=float(c["high"]))
         return self._put(symbol or name, float(c["value"]), c.get("unit", ""), origin)
 
+    def bound(self, symbol: str, value: Value) -> Numbers:
+        """Return a copy in which `symbol` is read as a computed value."""
+        copy = Numbers(self._values)
+        copy.prefix = self.prefix
+        copy._values[self.prefix + symbol] = value
+        return copy
+
     def replaced(self, numbers: Mapping[str, Any]) -> Numbers:
         """Return a copy with other numbers (arrays too) for some symbols; origins and units stay."""
         values = dict(self._values)

@@ -257,14 +257,14 @@ def _ends(s: Structure, n: Numbers, d: Derivation, times: tuple[PassTimes, PassT
     scanned = [gains(batch) for batch in batches]
     found = {}
     for symbol, factor in (("last_batch_2x", n.twofold), ("last_batch_1_1x", n.tenth)):
-        above = [i for i, gain in enumerate(scanned) if gain >= factor.value]  # type: ignore[operator]
+        above = [i for i, gain in enumerate(scanned) if gain >= factor.value]
         if not above:
             continue
         low, high = int(batches[above[-1]]), int(batches[min(above[-1] + 1, 16)])
         condition = eq.gains(times[1].expected, factor, times[0].expected)
 
         def holds(batch: float, factor: Value = factor) -> bool:
-            return bool(gains(batch) >= factor.value)  # type: ignore[operator]
+            return bool(gains(batch) >= factor.value)
 
         value = d.search(symbol, "largest", "batch", low, high, condition, holds)
         if value is not None:

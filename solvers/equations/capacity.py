@@ -160,3 +160,9 @@ def driver_share(capacity, share):
 def padded(width, padding):
     """Bytes an expert weight takes once its kernel's shapes are padded."""
     return width * padding
+
+
+@equation("")
+def enough_sequences(sequences, concurrency):
+    """Whether so many sequences fit at once."""
+    return sequences >= concurrency

@@ -1,5 +1,6 @@
 """The KV-cache of an engine: bytes a token by hand, the cache sizes that vLLM printed, refusals, properties."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlwalls.zoo
+from mlwalls.server.verification import verify
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.registry import solvers
@@ -194,3 +196,34 @@ def test_what_has_no_cache_is_an_error_with_a_repair(ask, change):
     with pytest.raises(CallError) as caught:
         ask("kv_capacity", **arguments)
     assert ask("kv_capacity", **{**arguments, **(caught.value.repair or {"model": "llama-3.1-8b"})})
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "deepseek-v3", "gemma-2-9b", "gpt-oss-120b", "mixtral-8x7b"])
+def test_speed_is_that_of_the_roofline_at_that_batch(ask, model):
+    # Two tools, one latency model: the same step must come out of both.
+    place = {"model": model, "hardware": "h200", "n_accelerators": 8, "seq_len": 4096}
+    answer = ask("kv_capacity", **place, speed=True)
+    assert verify(json.loads(json.dumps(answer))).ok
+    step = ask("roofline", **place, batch_sizes=[int(answer["result"]["max_sequences"])])["result"]
+    assert answer["result"]["decode_expected_ms"] == pytest.approx(step["expected_ms"], rel=1e-5)
+    assert answer["result"]["throughput_tokens_per_s"] == pytest.approx(step["throughput_tokens_per_s"], rel=1e-5)
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "gemma-2-9b", "gpt-oss-20b", "deepseek-v3"])
+@pytest.mark.parametrize("concurrency", [1, 7, 300])
+def test_longest_length_at_a_concurrency_is_the_longest(ask, model, concurrency):
+    place = {"model": model, "hardware": "h200", "n_accelerators": 8}
+    answer = ask("kv_capacity", **place, concurrency=concurrency)
+    assert verify(json.loads(json.dumps(answer))).ok
+    longest = answer["result"]["longest"]
+    assert ask("kv_capacity", **place, seq_len=longest)["result"]["max_sequences"] >= concurrency
+    beyond = ask("kv_capacity", **place, seq_len=longest + 1)
+    at_limit = any("beyond the model's published context" in w for w in beyond["warnings"])
+    assert at_limit or beyond["result"]["max_sequences"] < concurrency
+
+
+def test_no_length_at_a_concurrency_that_nothing_meets(ask):
+    answer = ask("kv_capacity", model="llama-3.1-70b", hardware="h100", concurrency=4)
+    assert answer["feasible"] is False
+    assert "longest" not in answer["result"]
+    assert "fit at no length" in answer["verdict"]

@@ -1,0 +1,52 @@
+"""The decode step of a batch, by the one operator model, for solvers that size something and then ask how fast it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.devices import Device, groups_of, resolve_device, serving_constants
+from mlwalls.solvers.equations import node as eq
+from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.passes import Law, PassWork, link_bytes, pass_moved, pass_times
+from mlwalls.solvers.shapes import ModelShape
+from mlwalls.solvers.workload import Lowering, PassPhase
+from mlwalls.zoo import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """The device that decodes, and how its ranks talk."""
+
+    device: Device
+    law: Law
+
+
+def resolve_speed(n: Numbers, shape: ModelShape, hardware: Entry, ranks: int, warnings: list[str]) -> Speed:
+    """Read what a decode step needs besides the model, into `n`.
+
+    Raises:
+        CallError: the accelerator has no bandwidth, arithmetic unit or link in the zoo.
+    """
+    stored = (shape.layer_format, shape.expert_format, shape.wide_format)
+    device = resolve_device(n, hardware, stored, "", "", warnings)
+    if ranks > 1 and not device.has_link:
+        raise CallError(
+            "n_accelerators", f"{hardware.name} has no scale-up link in the zoo.", repair={"n_accelerators": 1}
+        )
+    n.defined("act_width", 2, "byte")
+    n.defined("per_layer", 2)
+    serving_constants(n, shape, (device,))
+    return Speed(device, Law("latent" if shape.attention == "mla" else "layers", False, 2 * int(ranks > 1)))
+
+
+def decode_speed(s: Speed, shape: ModelShape, n: Numbers, d: Derivation) -> dict[str, Value]:
+    """Step out one decode step of `n.batch` sequences at `n.context`: keys `decode_expected` and `throughput`."""
+    inner = d.scope("decode_")
+    phase = PassPhase("decode", n.batch, n.context)
+    op = Lowering(inner, shape, n, groups_of(inner, n, (s.device,))).forward("op", [phase])
+    moved = pass_moved(inner, op, "", "", shape.linear)
+    sent = link_bytes(inner, n, s.law, "", n.batch)
+    times = pass_times(inner, n, op, s.device, s.law, PassWork(moved, moved, n.batch), sent)
+    return {"decode_expected": times.expected, "throughput": d.step("throughput", eq.rate(n.batch, times.expected))}
