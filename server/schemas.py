@@ -10,6 +10,8 @@ _BANNED = frozenset(
     {"$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "prefixItems", "format", "pattern", "patternProperties"}
 )
 _DROPPED = frozenset({"title", "$defs"})
+# Limits that nobody meets by accident stay out of what a model reads; calls are checked against them all the same.
+FAR = 100_000
 
 
 class SchemaError(TypeError):
@@ -58,6 +60,15 @@ def _plain(node: Any, definitions: dict[str, Any], path: str) -> Any:
     if isinstance(out.get("type"), list):
         raise SchemaError(f"{path}: several types are not client-safe")
     return out
+
+
+def shortened(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return an input schema as a model sees it: without far limits and empty defaults."""
+    properties = {
+        name: {k: v for k, v in field.items() if not (k == "default" and v == "") and not (k == "maximum" and v >= FAR)}
+        for name, field in schema["properties"].items()
+    }
+    return {**schema, "properties": properties}
 
 
 def answer_schema(result: type[BaseModel]) -> dict[str, Any]:

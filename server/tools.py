@@ -12,7 +12,7 @@ import mcp_types as types
 from mlwalls.server.arguments import ArgumentsError, call_error_text, checked, error_text
 from mlwalls.server.finding import FIND_IN_ZOO, find_in_zoo
 from mlwalls.server.rendering import markdown
-from mlwalls.server.schemas import answer_schema, client_schema
+from mlwalls.server.schemas import answer_schema, client_schema, shortened
 from mlwalls.solvers.answers import answer_data
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.solver import Solver
@@ -29,6 +29,7 @@ class Tool:
     """One tool: its definition, an example call, and what answers it (structured data and text)."""
 
     definition: types.Tool
+    arguments: dict[str, Any]
     example: Mapping[str, Any]
     answer: Callable[[dict[str, Any]], tuple[dict[str, Any], str]]
     slow: bool = False
@@ -36,11 +37,12 @@ class Tool:
 
 def solver_tool(solver: Solver, zoo: Zoo) -> Tool:
     """Make a tool of a solver."""
+    arguments = client_schema(solver.request)
     definition = types.Tool(
         name=solver.name,
         title=solver.name.replace("_", " ").capitalize(),
         description=f"{solver.question} {solver.guidance}",
-        input_schema=client_schema(solver.request),
+        input_schema=shortened(arguments),
         output_schema=answer_schema(solver.result),
         annotations=_READ_ONLY,
     )
@@ -51,7 +53,7 @@ def solver_tool(solver: Solver, zoo: Zoo) -> Tool:
         data = answer_data(solver.run(request, facts), facts, request.detail)
         return data, markdown(solver.name, data)
 
-    return Tool(definition, solver.example, answer, solver.slow)
+    return Tool(definition, arguments, solver.example, answer, solver.slow)
 
 
 def _with_own(zoo: Zoo, entries: list[str]) -> Zoo:
@@ -65,15 +67,16 @@ def _with_own(zoo: Zoo, entries: list[str]) -> Zoo:
 
 def zoo_tool(zoo: Zoo) -> Tool:
     """Make the tool that looks things up."""
+    arguments = client_schema(FIND_IN_ZOO.request)
     definition = types.Tool(
         name="find_in_zoo",
         title="Find in zoo",
         description=FIND_IN_ZOO.description,
-        input_schema=client_schema(FIND_IN_ZOO.request),
+        input_schema=shortened(arguments),
         output_schema=client_schema(FIND_IN_ZOO.result),
         annotations=_READ_ONLY,
     )
-    return Tool(definition, FIND_IN_ZOO.example, lambda arguments: find_in_zoo(zoo, arguments))
+    return Tool(definition, arguments, FIND_IN_ZOO.example, lambda given: find_in_zoo(zoo, given))
 
 
 def call(tool: Tool, arguments: Mapping[str, Any]) -> types.CallToolResult:
@@ -81,7 +84,7 @@ def call(tool: Tool, arguments: Mapping[str, Any]) -> types.CallToolResult:
     name = tool.definition.name
     try:
         try:
-            good = checked(tool.definition.input_schema, arguments, tool.example)
+            good = checked(tool.arguments, arguments, tool.example)
             data, text = tool.answer(good)
         except CallError as error:
             return _failed(call_error_text(name, good, error))

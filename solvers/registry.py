@@ -14,6 +14,7 @@ BUILT_IN: tuple[str, ...] = (
     "kv_capacity",
     "quantization",
     "architecture_efficiency",
+    "pipeline_bottleneck",
     "tail_latency",
     "scaling_law",
 )

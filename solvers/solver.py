@@ -31,14 +31,14 @@ class SolverRequest(BaseModel):
     set_: list[str] = Field(
         default_factory=list,
         alias="set",
-        description='Replace numbers printed in `work`: "name=value", e.g. ["eta16=0.7"].',
+        description='Replaces numbers printed in work, e.g. ["eta16=0.7"].',
     )
     define: list[str] = Field(
         default_factory=list,
         max_length=4,
-        description="Own zoo entries (YAML or JSON, source: you), see zoo://schema.",
+        description="Own zoo entries as YAML, see zoo://schema.",
     )
-    detail: Detail = Field(default="default", description="brief: no work; full: typed steps too.")
+    detail: Detail = Field(default="default", description="brief: no work; full: typed steps.")
 
 
 class SolverResult(BaseModel):
