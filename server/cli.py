@@ -79,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("file", help="JSON file, or - for standard input")
     verify.set_defaults(run=_verify)
 
+    accuracy = commands.add_parser("accuracy", help="score the solvers against a file of published measurements")
+    accuracy.add_argument("file", type=Path, help="CSV of serving latencies, or YAML rows of many kinds")
+    accuracy.add_argument("--json", action="store_true", help="the report as JSON, with every row")
+    _zoo_option(accuracy)
+    accuracy.set_defaults(run=_accuracy)
+
     tutorial = commands.add_parser("tutorial", help="read a tutorial")
     tutorial.add_argument("number", type=int)
     tutorial.set_defaults(run=_tutorial)
@@ -240,6 +246,25 @@ def _verify(parsed: argparse.Namespace) -> int:
     report = verify_text(text)
     _say(report.text())
     return OK if report.ok else FAILED
+
+
+def _accuracy(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from mlwalls.server.accuracy import FormatError, score_file
+    from mlwalls.server.accuracy.report import report_text, summary
+    from mlwalls.zoo import ZooError
+
+    try:
+        outcomes = score_file(parsed.file, _facts(parsed))
+    except (FormatError, ZooError) as error:
+        return _complain(f"mlwalls accuracy: {error}")
+    report = summary(outcomes)
+    if parsed.json:
+        _say(json.dumps({**report, "each": [asdict(o) for o in outcomes]}, ensure_ascii=False, indent=1))
+    else:
+        _say(report_text(report))
+    return OK
 
 
 def _tutorial(parsed: argparse.Namespace) -> int:

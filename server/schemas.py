@@ -12,6 +12,7 @@ _BANNED = frozenset(
 _DROPPED = frozenset({"title", "$defs"})
 # Limits that nobody meets by accident stay out of what a model reads; calls are checked against them all the same.
 FAR = 100_000
+COMMON = ("set", "define", "detail")
 
 
 class SchemaError(TypeError):
@@ -63,12 +64,15 @@ def _plain(node: Any, definitions: dict[str, Any], path: str) -> Any:
 
 
 def shortened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return an input schema as a model sees it: without far limits and empty defaults."""
-    properties = {
-        name: {k: v for k, v in field.items() if not (k == "default" and v == "") and not (k == "maximum" and v >= FAR)}
-        for name, field in schema["properties"].items()
-    }
-    return {**schema, "properties": properties}
+    """Return an input schema as a model sees it: own arguments first, without far limits and empty defaults."""
+    fields: dict[str, Any] = schema["properties"]
+    ordered = [name for name in fields if name not in COMMON] + [name for name in COMMON if name in fields]
+    properties = {name: {k: v for k, v in fields[name].items() if not _unsaid(k, v)} for name in ordered}
+    return {**{k: v for k, v in schema.items() if k != "description"}, "properties": properties}
+
+
+def _unsaid(keyword: str, value: Any) -> bool:
+    return (keyword == "default" and value == "") or (keyword in ("maximum", "maxLength") and value >= FAR)
 
 
 def answer_schema(result: type[BaseModel]) -> dict[str, Any]:

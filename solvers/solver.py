@@ -31,14 +31,14 @@ class SolverRequest(BaseModel):
     set_: list[str] = Field(
         default_factory=list,
         alias="set",
-        description='Replaces numbers printed in work, e.g. ["eta16=0.7"].',
+        description='Replaces numbers of work: ["eta16=0.7"].',
     )
     define: list[str] = Field(
         default_factory=list,
         max_length=4,
-        description="Own zoo entries as YAML, see zoo://schema.",
+        description="Own zoo entries, YAML.",
     )
-    detail: Detail = Field(default="default", description="brief: no work; full: typed steps.")
+    detail: Detail = Field(default="default", description="brief: no work.")
 
 
 class SolverResult(BaseModel):
