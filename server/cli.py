@@ -211,8 +211,8 @@ def _ask(parsed: argparse.Namespace) -> int:
 def _call(parsed: argparse.Namespace) -> int:
     from difflib import get_close_matches
 
-    from mlwalls.server.assignments import AssignmentError, read_assignments
     from mlwalls.server.tools import solver_tool, zoo_tool
+    from mlwalls.solvers.assignments import AssignmentError, read_assignments
     from mlwalls.solvers.registry import solvers
     from mlwalls.zoo import ZooError
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import mcp_types as types
 
-from mlwalls.server.arguments import ArgumentsError, call_error_text, checked, error_text
+from mlwalls.server.errors import call_error_text, error_text
 from mlwalls.server.finding import FIND_IN_ZOO, find_in_zoo
 from mlwalls.server.rendering import markdown
-from mlwalls.server.schemas import answer_schema, client_schema, shortened
+from mlwalls.server.schemas import answer_schema, shortened
 from mlwalls.solvers.answers import answer_data
+from mlwalls.solvers.arguments import ArgumentsError, checked
 from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.schemas import client_schema
 from mlwalls.solvers.solver import Solver
 from mlwalls.zoo import Zoo, ZooError
 

@@ -10,7 +10,7 @@ from mcp import Client
 from pydantic import BaseModel
 
 from mlwalls.server.app import INSTRUCTIONS, build_server
-from mlwalls.server.schemas import SchemaError, client_schema
+from mlwalls.solvers.schemas import SchemaError, client_schema
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 BANNED = {"$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "prefixItems", "format", "pattern", "title"}
