@@ -82,7 +82,7 @@ def summary(outcomes: Iterable[Outcome]) -> dict[str, Any]:
         report["all"] = statistics(scored)
         report["by"] = {"kind": _by(scored, lambda row: row.kind)}
         for name in dict.fromkeys(name for row in scored for name in row.groups):
-            report["by"][name] = _by([r for r in scored if name in r.groups], lambda row, name=name: row.groups[name])  # type: ignore[misc]
+            report["by"][name] = _by([r for r in scored if name in r.groups], lambda row, name=name: row.groups[name])
     for name, excluded in (("unanswerable", False), ("excluded", True)):
         reasons = Counter(f"{o.kind}: {o.reason}" for o in skipped if o.excluded is excluded)
         report[name] = dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
