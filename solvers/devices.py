@@ -35,6 +35,7 @@ class Device:
     measured: bool
     calibrated: bool
     has_link: bool
+    projections: str = ""
 
 
 def resolve_device(
@@ -42,17 +43,17 @@ def resolve_device(
 ) -> Device:
     """Read a device's peaks, bandwidth, capacity and link into `n`.
 
-    `stored` are the formats of layers, experts, and embedding and head.
+    `stored` are the formats of layers, experts, embedding and head, and the attention's projections where they differ.
 
     Raises:
         CallError: the chip has no unit for an explicitly asked compute format.
     """
     constants = calibration("serving")
-    formats = dict(zip(("layer", "experts", "wide"), stored, strict=True))
+    formats = {g: f for g, f in zip(("layer", "experts", "wide", "projections"), stored, strict=False) if f}
     symbols: dict[str, str] = {}
     units: dict[str, Unit] = {}
     for group, stored_as in formats.items():
-        unit = unit_for(stored_as, entry, compute_format if group != "wide" else "")
+        unit = unit_for(stored_as, entry, compute_format if group in ("layer", "experts") else "")
         if unit.note and unit.note not in warnings:
             warnings.append(unit.note)
         units[group] = unit
@@ -95,6 +96,7 @@ def resolve_device(
         measured,
         known,
         has_link,
+        symbols.get("projections", ""),
     )
 
 
@@ -117,25 +119,27 @@ def sustained_shares(d: Derivation, n: Numbers, device: Device) -> dict[str, Val
 
 def groups_of(d: Derivation, n: Numbers, devices: tuple[Device, ...]) -> Groups:
     """Return the peak and share cells of every tensor class, for all devices side by side."""
-    cells: dict[str, dict[str, Value]] = {"layer": {}, "experts": {}, "wide": {}, "attention": {}}
+    cells: dict[str, dict[str, Value]] = {"layer": {}, "experts": {}, "wide": {}, "attention": {}, "projections": {}}
     for device in devices:
         shares = sustained_shares(d, n, device)
         p = device.prefix
         for group, symbol in (("layer", device.layer), ("experts", device.experts), ("wide", device.wide)):
             cells[group][f"{p}peak"], cells[group][f"{p}eta"] = n[symbol], shares[symbol]
+        own = device.projections or device.layer
+        cells["projections"][f"{p}peak"], cells["projections"][f"{p}eta"] = n[own], shares[own]
         cells["attention"][f"{p}peak"], cells["attention"][f"{p}eta"] = n[device.wide], n.eta_attention
     return Groups(**cells)
 
 
-def serving_constants(n: Numbers, shape: ModelShape, devices: tuple[Device, ...]) -> None:
-    """Read the calibrated constants that the operator pass uses."""
+def serving_constants(n: Numbers, shape: ModelShape, devices: tuple[Device, ...], engine: str = "unknown") -> None:
+    """Read the calibrated constants that the operator pass uses, of an engine."""
     constants: dict[str, Any] = calibration("serving")["constants"]
     n.calibrated(constants, "eta16")
     if any(device.measured for device in devices):
         n.assumed("reference_share", REFERENCE_SHARE, 0.75, 0.82, source="cal_serving")
     for name in ("rho", "tau", "eta_link", "eta_attention", "eta_memory", "t_host"):
         n.calibrated(constants, name)
-    n.calibrated(constants, "r_engine_unknown", "r_engine")
+    n.calibrated(constants, f"r_engine_{engine}", "r_engine")
     if shape.attention == "mla":
         n.calibrated(constants, "x_mla")
     for halvings in (1, 2):

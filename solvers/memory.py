@@ -12,6 +12,7 @@ from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import memory as eq
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
+from mlwalls.solvers.workload import Lowering
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,31 +20,54 @@ class Memory:
     """Which memory classes are counted."""
 
     training: bool
-    uniform: bool
-    split_experts: bool
-    replicated: bool
     grows: bool
 
 
-def resolve_memory(n: Numbers, shape: ModelShape, phase: str) -> Memory:
+def resolve_memory(n: Numbers, phase: str) -> Memory:
     """Read the widths of training states; everything else is in `n` already."""
     if phase == "training":
         n.defined("state_bytes", 16, "byte", source="rajbhandari2020")
-    uniform = _uniform(shape)
-    replicated = shape.attention == "mla" and shape.sharded
-    return Memory(phase == "training", uniform, shape.split_experts, replicated, phase == "inference")
+    return Memory(phase == "training", phase == "inference")
 
 
-def needed_bytes(d: Derivation, m: Memory, n: Numbers, op: Table, latent_in: Value | None) -> dict[str, Value]:
+def needed_bytes(d: Derivation, m: Memory, n: Numbers, op: Table, lowering: Lowering | None) -> dict[str, Value]:
     """Step out what one accelerator must hold: keys `weights`, `kv_cache` (serving) and `needed`."""
     if m.training:
         return {"needed": d.step("needed", eq.training_states(n.parameters, n.state_bytes, n.tp))}
-    return _with_cache(d, m, n, op, latent_in, _weights(d, m.uniform, m.split_experts, n))
+    assert lowering is not None
+    return _with_cache(d, m, n, op, held_weights(d, lowering))
 
 
 def resident_weights(d: Derivation, shape: ModelShape, n: Numbers) -> Value:
-    """Step out the resident weights of one accelerator, `weights`."""
+    """Step out the resident weights of one accelerator, `weights`, as if none were replicated."""
     return _weights(d, _uniform(shape), shape.split_experts, n)
+
+
+def held_weights(d: Derivation, lowering: Lowering) -> dict[str, Value]:
+    """Step out what a rank holds after a pass was lowered: keys `weights`, and `replicated` and `wider` where there are such.
+
+    `replicated` are attention weights that a rank holds beyond its share, `wider` the bytes that latent attention's
+    projections take beyond the layers' format.
+    """
+    s, n = lowering.shape, lowering.n
+    out = {"weights": resident_weights(d, s, n)}
+    width = n.a_bytes if s.projection_format else n.w_bytes
+    latent_in, latent_out, qkv = (lowering.taken(name) for name in ("latent_in", "latent_out", "qkv_out"))
+    if latent_in is not None and latent_out is not None:
+        if s.projection_format:
+            wider = eq.wider(n.attention_layers, latent_in, latent_out, n.a_bytes, n.w_bytes, n.tp)
+            out["wider"] = d.step("wider", wider)
+        if s.sharded:
+            whole = latent_in
+            if s.data_parallel:
+                whole = d.step("attention_weights", common.total(latent_in, latent_out))
+            out["replicated"] = d.step("replicated", eq.replicated(n.attention_layers, whole, width, n.tp))
+    elif qkv is not None and s.sharded and s.data_parallel:
+        out_width = lowering.taken("attn_out")
+        assert out_width is not None
+        whole = d.step("attention_weights", eq.attention_weights(n.d_model, qkv, out_width))
+        out["replicated"] = d.step("replicated", eq.replicated(n.attention_layers, whole, width, n.tp))
+    return out
 
 
 def _uniform(shape: ModelShape) -> bool:
@@ -62,20 +86,14 @@ def _weights(d: Derivation, uniform: bool, split_experts: bool, n: Numbers) -> V
     return d.step("weights", law)
 
 
-def _with_cache(
-    d: Derivation, m: Memory, n: Numbers, op: Table, latent_in: Value | None, weights: Value
-) -> dict[str, Value]:
-    out = {"weights": weights}
-    parts = [weights]
-    if m.replicated and latent_in is not None:
-        extra = d.step("replicated", eq.replicated(n.layers, latent_in, n.w_bytes, n.tp))
-        out["replicated"] = extra
-        parts.append(extra)
+def _with_cache(d: Derivation, m: Memory, n: Numbers, op: Table, weights: dict[str, Value]) -> dict[str, Value]:
+    out = dict(weights)
+    parts = list(weights.values())
     cache = d.sum("kv_read" if m.grows else "kv_cache", eq.row_cache(op["count"], op["kv"]))
     if m.grows:
         cache = d.step("kv_cache", eq.cache_at_end(cache, n.context, n.output))
     out["kv_cache"] = cache
     parts.append(cache)
-    law = common.sum_of_three if len(parts) == 3 else common.sum_of_two
-    out["needed"] = d.step("needed", law(*parts))
+    laws = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}
+    out["needed"] = d.step("needed", laws[len(parts)](*parts))
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlwalls.solvers.derivation import Choice, Derivation, Table, Value
+from mlwalls.solvers.derivation import Applied, Choice, Derivation, Table, Value
 from mlwalls.solvers.devices import Device
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import node as eq
@@ -19,11 +19,13 @@ class Law:
         overhead: kernel starts and tails a layer ("latent" for latent attention, "" for none).
         host: a pass with prompt tokens is bounded by the host's launches.
         all_reduces: tensor-parallel all-reduces a layer; 0 without tensor parallelism.
+        data_parallel: attention is data parallel, so that only the experts' layers exchange.
     """
 
     overhead: str = ""
     host: bool = False
     all_reduces: int = 0
+    data_parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,16 @@ def link_bytes(d: Derivation, n: Numbers, law: Law, prefix: str, tokens: Value) 
     """Step out the bytes that a rank sends in a pass's tensor-parallel all-reduces."""
     if not law.all_reduces:
         return None
-    return d.step(
-        f"{prefix}link_bytes", eq.allreduce_bytes(n.layers, n.per_layer, tokens, n.d_model, n.act_width, n.tp)
-    )
+    layers, each = (n.moe_layers, n.one) if law.data_parallel else (n.layers, n.per_layer)
+    return d.step(f"{prefix}link_bytes", eq.allreduce_bytes(layers, each, tokens, n.d_model, n.act_width, n.tp))
+
+
+def pass_overhead(n: Numbers, law: Law, prefix: str = "") -> Applied:
+    """Return the equation of a pass's kernel starts and tails."""
+    x_gen = n[f"{prefix}x_gen"]
+    if law.overhead == "latent":
+        return eq.latent_layer_overhead(n.layers, n.tau, n.r_engine, x_gen, n.x_mla)
+    return eq.layer_overhead(n.layers, n.tau, n.r_engine, x_gen)
 
 
 def pass_times(
@@ -99,13 +108,7 @@ def pass_times(
         overhead = like.overhead
         parts.append(overhead)
     elif law.overhead:
-        x_gen = n[f"{p}x_gen"]
-        overhead = d.step(
-            f"{name}overhead",
-            eq.latent_layer_overhead(n.layers, n.tau, n.r_engine, x_gen, n.x_mla)
-            if law.overhead == "latent"
-            else eq.layer_overhead(n.layers, n.tau, n.r_engine, x_gen),
-        )
+        overhead = d.step(f"{name}overhead", pass_overhead(n, law, p))
         parts.append(overhead)
     total = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}[len(parts)]
     if law.host:

@@ -98,7 +98,7 @@ def resolve(request: QuantizationRequest, zoo: Zoo) -> Problem:
     check_ranks(ranks, n)
     _check_cache(request, shape, model)
     wide = "bf16" if "bf16" in formats_of(hardware) else "fp16"
-    kinds = ((stored, stored, wide), (wide,) * 3)
+    kinds = ((stored, stored, wide, shape.projection_format), (wide,) * 4)
     computed = unit or wide
     devices = tuple(
         resolve_device(n, hardware, kind, prefix, form, [])
@@ -116,7 +116,7 @@ def resolve(request: QuantizationRequest, zoo: Zoo) -> Problem:
     n.defined("twofold", 2)
     n.defined("tenth", 1.1)
     serving_constants(n, shape, devices)
-    memory = resolve_memory(n, shape, "decode") if "capacity" in n else None
+    memory = resolve_memory(n, "decode") if "capacity" in n else None
     decode = request.phase == "decode" and shape.has_head
     if ranks > 1 and not devices[0].has_link:
         raise CallError(
@@ -183,7 +183,7 @@ def _accuracy(n: Numbers, zoo: Zoo, request: QuantizationRequest, model: Entry, 
 
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out both variants, the gain, memory, and where the gain ends; keys are the results' symbols."""
-    op, latent, times = _passes(s, n, d)
+    op, lowering, times = _passes(s, n, d)
     quantized, plain = times
     out: dict[str, Value] = {"floor": quantized.floor.value, "base_floor": plain.floor.value}
     out |= {"expected": quantized.expected, "base_expected": plain.expected}
@@ -199,17 +199,17 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     if s.accuracy:
         out["accuracy_lost"] = d.step("accuracy_lost", eq.lost(n.recovery))
     if s.memory is not None:
-        out |= _memory(s, s.memory, n, d, op, latent)
+        out |= _memory(s, s.memory, n, d, op, lowering)
     out["binding_share"] = share_of(d, quantized)
     if d.record and s.decode:
         out |= _ends(s, n, d, times)
     return out
 
 
-def _passes(s: Structure, n: Numbers, d: Derivation) -> tuple[Table, Value | None, tuple[PassTimes, PassTimes]]:
+def _passes(s: Structure, n: Numbers, d: Derivation) -> tuple[Table, Lowering, tuple[PassTimes, PassTimes]]:
     groups = groups_of(d, n, s.devices[:1] if s.same_arithmetic else s.devices)
     width = {"base_width": n.base_width}
-    cells = (groups.layer, groups.experts, groups.wide, groups.attention)
+    cells = (groups.layer, groups.experts, groups.wide, groups.attention, groups.projections)
     lowering = Lowering(d, s.shape, n, Groups(*({**c, **width} for c in cells)))
     tokens = n.batch if s.decode else d.step("tokens", common.product(n.batch, n.context))
     op = lowering.forward("op", [PassPhase("decode" if s.decode else "prefill", tokens, n.context)])
@@ -227,13 +227,11 @@ def _passes(s: Structure, n: Numbers, d: Derivation) -> tuple[Table, Value | Non
     plain = pass_times(
         d, n, op, s.devices[1], rule, PassWork(plain_moved, plain_moved, tokens), sent, quantized, s.same_arithmetic
     )
-    return op, lowering.latent_in, (quantized, plain)
+    return op, lowering, (quantized, plain)
 
 
-def _memory(
-    s: Structure, memory: Memory, n: Numbers, d: Derivation, op: Table, latent: Value | None
-) -> dict[str, Value]:
-    out = needed_bytes(d, memory, n, op, latent)
+def _memory(s: Structure, memory: Memory, n: Numbers, d: Derivation, op: Table, lowering: Lowering) -> dict[str, Value]:
+    out = needed_bytes(d, memory, n, op, lowering)
     out["headroom"] = d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))
     out["base_weights"] = d.step("base_weights", memory_eq.resident_uniform(n.parameters, n.base_width, n.tp))
     cache = op["base_kv"] if s.narrow_cache else op["kv"]

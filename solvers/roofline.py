@@ -107,7 +107,7 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
     else:
         kernel = resolve_kernel(n, request.flops, request.bytes)
     stored = (
-        (shape.layer_format, shape.expert_format, shape.wide_format)
+        (shape.layer_format, shape.expert_format, shape.wide_format, shape.projection_format)
         if shape
         else (kernel.format,) * 3
         if kernel
@@ -132,7 +132,7 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
         else:
             serving_constants(n, shape, devices)
         if "capacity" in n:
-            memory = resolve_memory(n, shape, phase)
+            memory = resolve_memory(n, phase)
         else:
             warnings.append(f"{entries[0].name}: memory capacity unknown, so whether it fits was not checked")
         resolve_spread(n, shape, phase, request.weight_dtype, model, devices, warnings)

@@ -92,7 +92,7 @@ def _single(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], 
 def _fit(s: Structure, n: Numbers, d: Derivation, lowered: Lowered) -> dict[str, Value]:
     if s.memory is None:
         return {}
-    out = needed_bytes(d, s.memory, n, lowered.op, lowered.latent_in)
+    out = needed_bytes(d, s.memory, n, lowered.op, lowered.lowering)
     return out | {"headroom": d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))}
 
 
@@ -118,7 +118,7 @@ class Lowered:
     op: Table
     items: Value
     work: PassWork
-    latent_in: Value | None = None
+    lowering: Lowering | None = None
 
 
 def _lower(s: Structure, n: Numbers, d: Derivation) -> Lowered:
@@ -143,7 +143,7 @@ def _lower(s: Structure, n: Numbers, d: Derivation) -> Lowered:
     kind: Literal["decode", "prefill"] = "decode" if s.phase == "decode" else "prefill"
     op = lowering.forward("op", [PassPhase(kind, tokens, n.context)])
     moved = pass_moved(d, op, "", "", s.shape.linear)
-    return Lowered(op, tokens, PassWork(moved, moved, tokens), lowering.latent_in)
+    return Lowered(op, tokens, PassWork(moved, moved, tokens), lowering)
 
 
 def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], Lowered]:
@@ -156,7 +156,7 @@ def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value],
     op = lowering.forward("op", [PassPhase("decode", n.batch, middle), prefill])
     moved = pass_moved(d, op, "", "decode_", s.shape.linear)
     moved_pre = pass_moved(d, op, "pre_", "prefill_", s.shape.linear)
-    lowered = Lowered(op, tokens, PassWork(moved, moved, n.batch, "", "decode_"), lowering.latent_in)
+    lowered = Lowered(op, tokens, PassWork(moved, moved, n.batch, "", "decode_"), lowering)
     pre = PassWork(moved_pre, moved_pre, tokens, "pre_", "prefill_")
     out = _fit(s, n, d, lowered)
     law = _law(s)

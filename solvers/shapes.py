@@ -18,7 +18,8 @@ class ModelShape:
     """Every branch of a transformer's lowering, taken once.
 
     `layer_format`, `expert_format` and `wide_format` are the stored formats of the layers' matrices, the routed experts, and the
-    embedding and head.
+    embedding and head; `projection_format` is that of latent attention's projections where it differs from the layers'.
+    `data_parallel`: every rank holds the whole attention and its own sequences, only experts and MLP are split.
     """
 
     attention: Attention
@@ -38,6 +39,8 @@ class ModelShape:
     layer_format: str
     expert_format: str
     wide_format: str
+    projection_format: str = ""
+    data_parallel: bool = False
 
     @property
     def split_experts(self) -> bool:
@@ -79,6 +82,7 @@ def resolve_model(n: Numbers, model: Entry, weight_format: str, kv_format: str, 
     n.defined("wide_bytes", STORED_BYTES[wide], "byte")
     if moe:
         n.defined("e_bytes", STORED_BYTES[expert], "byte")
+    projections = _projection_format(n, attention, layer)
     tied = model.flag("config.tied_embeddings")
     n.defined("wide_matrices", 1 if tied else 2)
     return ModelShape(
@@ -99,7 +103,16 @@ def resolve_model(n: Numbers, model: Entry, weight_format: str, kv_format: str, 
         layer_format=layer,
         expert_format=expert,
         wide_format=wide,
+        projection_format=projections,
     )
+
+
+def _projection_format(n: Numbers, attention: Attention, layer: str) -> str:
+    """Return the format that latent attention's projections compute in; 4-bit checkpoints keep most of them wider."""
+    if attention != "mla" or layer not in ("nvfp4", "mxfp4"):
+        return ""
+    n.assumed("a_bytes", 1.1, 1, 2, "byte", source="cal_serving")
+    return "fp8"
 
 
 def stored_formats(model: Entry, weight_format: str) -> tuple[str, str, str]:

@@ -29,7 +29,7 @@ def resolve_speed(n: Numbers, shape: ModelShape, hardware: Entry, ranks: int, wa
     Raises:
         CallError: the accelerator has no bandwidth, arithmetic unit or link in the zoo.
     """
-    stored = (shape.layer_format, shape.expert_format, shape.wide_format)
+    stored = (shape.layer_format, shape.expert_format, shape.wide_format, shape.projection_format)
     device = resolve_device(n, hardware, stored, "", "", warnings)
     if ranks > 1 and not device.has_link:
         raise CallError(

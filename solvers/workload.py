@@ -29,15 +29,18 @@ class PassPhase:
     """One phase of a forward pass.
 
     Attributes:
-        kind: decode attends to `positions` of context with every token; prefill writes and attends within `positions`.
+        kind: decode attends to `positions` of context with every token; prefill writes and attends within `positions`;
+            held does nothing but hold the cache of `positions`.
         tokens: tokens in the pass, all sequences together.
         stem: precedes the phase's own columns and names (empty for the main one).
+        cached: of a prefill's positions, those whose keys and values are there already.
     """
 
-    kind: Literal["decode", "prefill"]
+    kind: Literal["decode", "prefill", "held"]
     tokens: Value
     positions: Value
     stem: str = ""
+    cached: Value | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Groups:
     experts: Mapping[str, Value]
     wide: Mapping[str, Value]
     attention: Mapping[str, Value]
+    projections: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -65,11 +69,12 @@ class Lowering:
             self._taken[name] = self.d.step(name, applied)
         return self._taken[name]
 
-    def forward(self, table: str, phases: Sequence[PassPhase]) -> Table:
+    def forward(self, table: str, phases: Sequence[PassPhase], besides: bool = True) -> Table:
         """Lower one forward pass, or several that share their weights (a request's prefill and decode steps).
 
         Columns: `w` weights that every token uses, `read` weights read besides, `width` bytes each, `flops` beyond
-        those of `w`, `kv` cache bytes; a later phase's own cells carry its stem.
+        those of `w`, `kv` cache bytes; a later phase's own cells carry its stem. Without `besides` the experts' row
+        reads those of one token only.
         """
         n, s = self.n, self.shape
         cells: dict[str, Cells] = {}
@@ -79,12 +84,12 @@ class Lowering:
         if s.dense:
             cells["mlp"] = {"count": n.dense_layers, "w": eq.matrices_of(n.matrices, n.d_model, n.ffn, n.tp)}
         if s.moe:
-            self._experts(cells, phases)
+            self._experts(cells, phases if besides else ())
         if "norm_params" in n:
             cells["norms"] = {"count": n.one, "read": n.norm_params, "width": n.wide_bytes}
         if s.has_head:
             cells["head"] = {"count": n.one, "read": eq.matrix(n.d_model, n.vocab, n.tp), "width": n.wide_bytes}
-            for phase in phases:
+            for phase in (p for p in phases if p.kind != "held"):
                 cells["head"][f"{phase.stem}flops"] = eq.matmul_flops(n.batch, n.d_model, n.vocab, n.tp)
             cells["head"] |= self._other(self.groups.wide)
         op = self.d.table(table)
@@ -107,12 +112,24 @@ class Lowering:
             out = self._once("attn_out", common.product(n.heads, n.head_dim))
             cells["qkv"] = {"count": n.attention_layers, "w": eq.matrix(n.d_model, qkv, n.tp)}
             cells["out"] = {"count": n.attention_layers, "w": eq.matrix(out, n.d_model, n.tp)}
+            if s.data_parallel:
+                cells["qkv"]["read"] = eq.matrix_besides(n.d_model, qkv, n.tp)
+                cells["out"]["read"] = eq.matrix_besides(out, n.d_model, n.tp)
         elif s.attention == "mla":
             every, by_head = self._latent_elements()
             cells["latent_in"] = {"count": n.attention_layers, "w": every}
             cells["latent_out"] = {"count": n.attention_layers, "w": train.split(by_head, n.tp)}
+            if s.data_parallel:
+                cells["latent_in"] |= {"w": train.split(every, n.tp), "read": eq.besides(every, n.tp)}
+                cells["latent_out"]["read"] = eq.besides(by_head, n.tp)
+            if s.projection_format:
+                other = {"width": n.a_bytes} | self._other(self.groups.projections)
+                cells["latent_in"] |= other
+                cells["latent_out"] |= other
         if s.linear:
             cells["linear"] = {"count": n.linear_layers, "w": train.split(n.linear_params, n.tp)}
+            if s.data_parallel:
+                cells["linear"]["read"] = eq.besides(n.linear_params, n.tp)
 
     def _latent_elements(self) -> tuple[Value, Value]:
         n = self.n
@@ -129,10 +146,9 @@ class Lowering:
         )
         return every, by_head
 
-    @property
-    def latent_in(self) -> Value | None:
-        """Weights that every tensor-parallel rank holds whole, a layer; None without latent attention."""
-        return self._taken.get("latent_in")
+    def taken(self, name: str) -> Value | None:
+        """Return a width that the lowering stepped out (``"latent_in"``, ``"latent_out"``, ``"qkv_out"``…), if it did."""
+        return self._taken.get(name)
 
     def _attention(self, cells: dict[str, Cells], phase: PassPhase) -> None:
         n, s, stem = self.n, self.shape, phase.stem
@@ -141,26 +157,34 @@ class Lowering:
             if phase.kind == "prefill":
                 law = eq.square_pairs if s.bidirectional else eq.causal_pairs
                 pairs = self._once("pairs", law(phase.positions))
+                if phase.cached is not None:
+                    before = self._once("cached_pairs", law(phase.cached))
+                    pairs = self._once("new_pairs", common.difference(pairs, before))
             row = cells.setdefault("attention", {"count": n.full_layers})
             row |= self._core(phase, phase.positions, pairs)
         if s.windowed:
             row = cells.setdefault("windowed", {"count": n.window_layers})
-            if phase.kind == "decode":
-                span = self._once("span", common.smaller(phase.positions, n.window))
+            if phase.kind != "prefill":
+                span = self._once(f"{stem}span", common.smaller(phase.positions, n.window))
                 row |= self._core(phase, span, span)
             else:
                 pairs = self._once("window_pairs", eq.windowed_pairs(phase.positions, n.window))
+                if phase.cached is not None:
+                    before = self._once("cached_window_pairs", eq.windowed_pairs(phase.cached, n.window))
+                    pairs = self._once("new_window_pairs", common.difference(pairs, before))
                 row |= self._core(phase, phase.positions, pairs)
         if s.linear:
             state = eq.state_bytes(n.batch, n.state_bytes, n.tp)
             row = cells.setdefault("state", {"count": n.linear_layers})
-            row |= {f"{stem}kv": state, f"{stem}write": state}
+            row |= {f"{stem}kv": state} if phase.kind == "held" else {f"{stem}kv": state, f"{stem}write": state}
 
     def _core(self, phase: PassPhase, positions: Value, pairs: Value) -> Cells:
         n, s = self.n, self.shape
         flops: Applied
         if s.attention == "mla":
             kv = eq.latent_cache_bytes(n.batch, positions, n.kv_rank, n.rope, n.kv_width)
+            if s.data_parallel:
+                kv = eq.latent_cache_split(n.batch, positions, n.kv_rank, n.rope, n.kv_width, n.tp)
             if phase.kind == "decode":
                 flops = eq.absorbed_attention_flops(n.batch, n.heads, n.kv_rank, n.rope, pairs, n.tp)
             else:
@@ -168,10 +192,12 @@ class Lowering:
         else:
             flops = eq.attention_flops(n.batch, n.heads, n.head_dim, pairs, n.tp)
             kv = eq.cache_bytes(n.batch, positions, n.kv_heads, n.head_dim, n.kv_width, self._kv_shards())
+        if phase.kind == "held":
+            return {f"{phase.stem}kv": kv}
         return {f"{phase.stem}flops": flops, f"{phase.stem}kv": kv, **self._other(self.groups.attention)}
 
     def _kv_shards(self) -> Value:
-        if not self.shape.sharded:
+        if not self.shape.sharded or self.shape.data_parallel:
             return self.n.tp
         return self._once("kv_shards", common.smaller(self.n.tp, self.n.kv_heads))
 
@@ -180,12 +206,10 @@ class Lowering:
         router = self._once("router", common.product(n.d_model, n.experts))
         cells["router"] = {"count": n.moe_layers, "w": router}
         row: Cells = {"count": n.moe_layers, "width": n.e_bytes}
+        row["w"] = eq.experts_used(n.top_k, n.matrices, n.d_model, n.expert_ffn, n.tp)
         for phase in phases:
             hit = self._once(f"{phase.stem}hit", eq.experts_hit(n.experts, n.top_k, phase.tokens))
-            row[f"{phase.stem}flops"] = eq.expert_flops(
-                phase.tokens, n.top_k, n.matrices, n.d_model, n.expert_ffn, n.tp
-            )
-            row[f"{phase.stem}read"] = eq.experts_read(hit, n.matrices, n.d_model, n.expert_ffn, n.tp)
+            row[f"{phase.stem}read"] = eq.experts_besides(hit, n.top_k, n.matrices, n.d_model, n.expert_ffn, n.tp)
         cells["experts"] = row | self._other(self.groups.experts)
         if self.shape.shared:
             cells["shared"] = {"count": n.moe_layers, "w": eq.matrices_of(n.matrices, n.d_model, n.shared_ffn, n.tp)}

@@ -41,6 +41,18 @@ def replicated(layers, elements, width, shards):
     return layers * elements * width * (1 - 1 / shards)
 
 
+@equation("byte", projection_width="byte", width="byte")
+def wider(layers, latent_in, latent_out, projection_width, width, shards):
+    """What latent attention's projections take beyond the layers' format, on one of `shards` accelerators."""
+    return layers * (latent_in + latent_out) * (projection_width - width) / shards
+
+
+@equation("")
+def attention_weights(d_model, qkv, out):
+    """Weights of the projections of one layer of grouped-query attention."""
+    return d_model * (qkv + out)
+
+
 @equation("byte", cache="byte", cite="kwon2023", wall="memory_capacity")
 def row_cache(count, cache):
     """Keys and values of one operator row."""

@@ -27,9 +27,27 @@ def matrices_of(matrices, d_model, ffn, shards):
 
 
 @equation("")
-def experts_read(hit, matrices, d_model, expert_ffn, shards):
-    """Weights read of the routed experts of one layer, `hit` of them touched."""
-    return hit * matrices * d_model * expert_ffn / shards
+def besides(elements, shards):
+    """Weights that a rank reads beyond its share where it holds them whole and works on its share of the tokens."""
+    return elements * (1 - 1 / shards)
+
+
+@equation("")
+def matrix_besides(rows, columns, shards):
+    """The same of a [rows, columns] matrix."""
+    return rows * columns * (1 - 1 / shards)
+
+
+@equation("")
+def experts_used(top_k, matrices, d_model, expert_ffn, shards):
+    """Weights of the routed experts of one layer that one token uses."""
+    return top_k * matrices * d_model * expert_ffn / shards
+
+
+@equation("")
+def experts_besides(hit, top_k, matrices, d_model, expert_ffn, shards):
+    """Weights read beyond those of one token's experts where a pass touches `hit` experts of a layer."""
+    return (hit - top_k) * matrices * d_model * expert_ffn / shards
 
 
 @equation("FLOP")
@@ -72,6 +90,12 @@ def cache_bytes(batch, positions, kv_heads, head_dim, width, shards):
 def latent_cache_bytes(batch, positions, kv_rank, rope, width):
     """The same for latent attention: one latent a token, whole on every tensor-parallel rank."""
     return batch * positions * (kv_rank + rope) * width
+
+
+@equation("byte", width="byte", cite="deepseekv2")
+def latent_cache_split(batch, positions, kv_rank, rope, width, shards):
+    """The same where attention is data parallel: every rank holds its own sequences."""
+    return batch * positions * (kv_rank + rope) * width / shards
 
 
 @equation("")
@@ -138,12 +162,6 @@ def latent_out_elements(q_inner, heads, nope, rope, kv_rank, v_dim, d_model):
 def experts_hit(experts, top_k, tokens):
     """Expected distinct experts that `tokens` tokens touch under uniform routing."""
     return experts * (1 - (1 - top_k / experts) ** tokens)
-
-
-@equation("FLOP")
-def expert_flops(tokens, top_k, matrices, d_model, expert_ffn, shards):
-    """FLOPs of the routed experts of one layer."""
-    return FLOP_PER_MAC * tokens * top_k * matrices * d_model * expert_ffn / shards
 
 
 @equation("FLOP", flops="FLOP")

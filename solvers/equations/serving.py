@@ -1,0 +1,142 @@
+"""Formulas of a replica that serves: what fits, what a step takes, how prompts of others delay it.
+
+All times are of one replica at steady closed-loop concurrency. `batch` counts sequences really decoding, `prompts` prompts in a
+pass (a share of one where a long prompt is cut into chunks).
+"""
+
+from __future__ import annotations
+
+from mlwalls.solvers.derivation import equation
+from mlwalls.solvers.functions import exp, maximum, minimum
+
+
+@equation("byte", width="byte")
+def fixed_bytes(count, w, read, width):
+    """Weights of a row that a pass of one token reads."""
+    return count * (w + read) * width
+
+
+@equation("s", moved="byte", bandwidth="byte/s", overhead="s", wall="memory_bandwidth")
+def fixed_time(moved, bandwidth, eta_m, overhead):
+    """What every pass costs: its weights once, and the layers' kernel starts and tails."""
+    return moved / (bandwidth * eta_m) + overhead
+
+
+@equation("s", width="byte", bandwidth="byte/s")
+def expert_time(layers, matrices, d_model, expert_ffn, width, shards, bandwidth, eta_m):
+    """Time to read one more expert in every layer that has experts."""
+    return layers * matrices * d_model * expert_ffn * width / shards / (bandwidth * eta_m)
+
+
+@equation("s", compute="s", written="byte", bandwidth="byte/s")
+def prompt_time(compute, written, bandwidth, eta_m):
+    """A whole prompt in a pass: its arithmetic, and its keys and values written."""
+    return compute + written / (bandwidth * eta_m)
+
+
+@equation("s", compute="s", link_time="s", written="byte", bandwidth="byte/s")
+def prompt_time_linked(compute, tokens, link_time, written, bandwidth, eta_m):
+    """The same with the all-reduces of its tokens."""
+    return compute + tokens * link_time + written / (bandwidth * eta_m)
+
+
+@equation("byte", capacity="byte", reserve="byte", held="byte", wall="memory_capacity")
+def cache_room(share, capacity, reserve, held):
+    """What a rank has for the cache: the share an engine takes, less its reserve and the weights."""
+    return share * capacity - reserve - held
+
+
+@equation("")
+def length_held(prompt, grown, output):
+    """Tokens that a sequence holds when admission weighs it."""
+    return prompt + grown * output
+
+
+@equation("", room="byte", each="byte", cite="kwon2023", wall="batching")
+def slots(room, each):
+    """Sequences whose cache fits, at least one."""
+    return maximum(1, room / each)
+
+
+@equation("", cite="yu2022", wall="batching")
+def decoding(concurrency, slots):
+    """Sequences really decoding; the rest waits for cache."""
+    return minimum(concurrency, slots)
+
+
+@equation("s", fixed="s", token="s", cache="s", cite="pope2023", wall="serving_phases")
+def step_time(fixed, batch, token, cache):
+    """One decode step of a batch."""
+    return fixed + batch * (token + cache)
+
+
+@equation("s", fixed="s", token="s", cache="s", expert="s", cite="pope2023", wall="serving_phases")
+def step_time_moe(fixed, batch, token, cache, hit, top_k, expert):
+    """The same for a mixture: each expert touched beyond one token's is read besides."""
+    return fixed + batch * (token + cache) + (hit - top_k) * expert
+
+
+@equation("s", fixed="s", prompt="s", host="s")
+def prefill_time(fixed, tokens, fresh, prompt, layers, host):
+    """A whole prompt alone, in passes of `tokens` of its `fresh` tokens, none faster than the host launches its layers."""
+    return maximum(fixed + tokens / fresh * prompt, layers * host) * fresh / tokens
+
+
+@equation("s", fixed="s", prompt="s", expert="s", host="s")
+def prefill_time_moe(fixed, tokens, fresh, prompt, hit, top_k, expert, layers, host):
+    """The same for a mixture."""
+    return maximum(fixed + tokens / fresh * prompt + (hit - top_k) * expert, layers * host) * fresh / tokens
+
+
+@equation("s", step="s", prompt="s", host="s")
+def mixed_time(step, tokens, fresh, prompt, layers, host):
+    """A decode step that carries prompt tokens too, not faster than the host launches its layers."""
+    return maximum(step + tokens / fresh * prompt, layers * host)
+
+
+@equation("s", step="s", prompt="s", expert="s", host="s")
+def mixed_time_moe(step, tokens, fresh, prompt, hit_mixed, hit, expert, layers, host):
+    """The same for a mixture: the prompt's tokens touch more experts than the step's."""
+    return maximum(step + tokens / fresh * prompt + (hit_mixed - hit) * expert, layers * host)
+
+
+@equation("")
+def arrivals(batch, output):
+    """Prompts of others that arrive while one token is generated."""
+    return (batch - 1) / output
+
+
+@equation("")
+def chunk_tokens(chunk, prompt, arrivals):
+    """Prompt tokens in a step that carries any."""
+    return minimum(chunk, prompt * maximum(arrivals, 1))
+
+
+@equation("", cite="fedus2022")
+def hit_mixed(experts, top_k, tokens, batch):
+    """Distinct experts that prompt tokens and a decoding batch touch together."""
+    return experts * (1 - (1 - top_k / experts) ** (tokens + batch))
+
+
+@equation("s", step="s", mixed="s", cite="agrawal2024", wall="serving_phases")
+def time_per_token(step, arrivals, fresh, tokens, mixed):
+    """Time per output token: a step, and what prompts of others add to those that carry `tokens` of them."""
+    return step + arrivals * fresh / tokens * maximum(mixed - step, 0)
+
+
+@equation("s", start="s", own="s", tpot="s", cite=("agrawal2024", "zhong2024"), wall="serving_phases")
+def time_to_first_token(start, own, collide, queued, batch, concurrency, output, tpot):
+    """Server start-up, the own prefill among running steps, a share of a wave queued before it, the wait for cache."""
+    return start + own * (collide + queued * (batch - 1)) + (concurrency / batch - 1) * (output * tpot + own)
+
+
+@equation("1/s", tpot="s", ttft="s", cite="little1961")
+def request_rate(concurrency, ttft, output, tpot):
+    """Requests a second at this concurrency: Little's law over a request's first token and the rest."""
+    return concurrency / (ttft + (output - 1) * tpot)
+
+
+@equation("T", expected="T")
+def below(expected, spread, widen):
+    """Low end of the range: a log-spread below the expectation."""
+    return expected * exp(-spread * widen)
