@@ -17,6 +17,7 @@ BUILT_IN: tuple[str, ...] = (
     "pipeline_bottleneck",
     "tail_latency",
     "scaling_law",
+    "carbon",
 )
 
 

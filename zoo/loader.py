@@ -102,6 +102,10 @@ class Zoo:
         except KeyError:
             raise UnknownName(kind, id, self._names_of(kind).nearest(id)) from None
 
+    def contains(self, kind: str, id: str) -> bool:
+        """Tell whether an entry has exactly this id."""
+        return id in self._kind(kind)
+
     def _names_of(self, kind: str) -> Names:
         if kind not in self._names:
             self._names[kind] = Names(kind, self.entries(kind))

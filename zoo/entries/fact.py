@@ -34,6 +34,7 @@ class Datacenter(Fact):
     """A building or fleet: power and water usage effectiveness."""
 
     kind: Literal["datacenters"]
+    grid: str | None = Field(default=None, description="Zoo id of the grid that feeds it.")
 
 
 class Fabric(Fact):
@@ -84,6 +85,7 @@ class Grid(EntryModel):
     kind: Literal["grids"]
     type: Literal["country", "state", "province", "bidding_zone", "cloud_region"]
     location: str | None = None
+    within: str | None = Field(default=None, description="Zoo id of the larger place whose grid this is part of.")
     method: Literal["lifecycle", "direct", "location_hourly_average"] = Field(
         description="What carbon_intensity counts; figures of different methods are not to be compared silently."
     )
