@@ -1,5 +1,19 @@
-"""The teaching: tutorials and task prompts, as data. Rendering asks for calculations; it makes none."""
+"""The teaching: tutorials, paths and task prompts, as data. Rendering asks for calculations; it makes none."""
 
-from mlwalls.prompts.loading import CHOICES, Prompt, Tutorial, all_prompts, load, routes
+from mlwalls.prompts.loading import Prompt, all_prompts, load, paths, routes
+from mlwalls.prompts.paths import LearningPath, step_minutes
+from mlwalls.prompts.tutorial import CHOICES, Call, Fill, Tutorial
 
-__all__ = ["CHOICES", "Prompt", "Tutorial", "all_prompts", "load", "routes"]
+__all__ = [
+    "CHOICES",
+    "Call",
+    "Fill",
+    "LearningPath",
+    "Prompt",
+    "Tutorial",
+    "all_prompts",
+    "load",
+    "paths",
+    "routes",
+    "step_minutes",
+]

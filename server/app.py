@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from mlwalls import prompts
 from mlwalls.server import resources
+from mlwalls.server.teaching.figures import filler
 from mlwalls.server.tools import Tool, call, solver_tool, zoo_tool
 from mlwalls.solvers.registry import solvers as registered
 from mlwalls.solvers.solver import Solver
@@ -62,7 +63,10 @@ def build_server(zoo: Zoo | None = None, solvers: Mapping[str, Solver] | None = 
         return types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
 
     async def read_resource(_: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        return types.ReadResourceResult(contents=[resources.read(facts, str(params.uri))])
+        uri = str(params.uri)
+        if uri.startswith("tutorial:"):  # a page is computed when it is read
+            return types.ReadResourceResult(contents=[await anyio.to_thread.run_sync(resources.read, facts, uri)])
+        return types.ReadResourceResult(contents=[resources.read(facts, uri)])
 
     async def list_prompts(_: Any, __: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
         return types.ListPromptsResult(prompts=[_prompt(p) for p in prompts.all_prompts()])
@@ -73,7 +77,7 @@ def build_server(zoo: Zoo | None = None, solvers: Mapping[str, Solver] | None = 
         if prompt is None:
             near = ", ".join(get_close_matches(params.name, found, 3, 0.3) or found)
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown prompt: {params.name}. Nearest: {near}")
-        text = prompt.render(params.arguments or {})
+        text = await anyio.to_thread.run_sync(prompt.render, params.arguments or {}, filler(facts))
         message = types.PromptMessage(role="user", content=types.TextContent(text=text))
         return types.GetPromptResult(description=prompt.description, messages=[message])
 

@@ -88,9 +88,9 @@ def _tutorial(question: str) -> Routed | NotSure:
     score, tutorial = scored[0]
     if score < SAME_QUESTION:
         return NotSure("no model, accelerator or known question stands in it.", nearest(question))
-    step = tutorial.data["scenario"][tutorial.data.get("answer", 0)]
+    call = tutorial.answer()
     reading = f"Read as tutorial {tutorial.number}, {tutorial.title}, with its own example."
-    return Routed(step["tool"], dict(step["arguments"]), reading)
+    return Routed(call.tool, dict(call.arguments), reading)
 
 
 def _call(candidate: dict[str, Any], found: Linked, lowered: str) -> Routed | NotSure:

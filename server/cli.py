@@ -85,9 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     _zoo_option(accuracy)
     accuracy.set_defaults(run=_accuracy)
 
-    tutorial = commands.add_parser("tutorial", help="read a tutorial")
-    tutorial.add_argument("number", type=int)
+    tutorial = commands.add_parser("tutorial", help="read a tutorial, computed now, or be taught it")
+    tutorial.add_argument("number", type=int, nargs="?", help="0 to 11; all titles when left out")
+    tutorial.add_argument("--interactive", action="store_true", help="predict first, then compare")
+    tutorial.add_argument("--model", default="", help="your own model in the tutorial's calls")
+    tutorial.add_argument("--hardware", default="", help="your own accelerator in the tutorial's calls")
+    _zoo_option(tutorial)
     tutorial.set_defaults(run=_tutorial)
+
+    path = commands.add_parser("path", help="a learning path: tutorials in an order")
+    path.add_argument("name", nargs="?", default="", help="a, b, c, d or d_plus; all when left out")
+    path.set_defaults(run=_path)
 
     zoo = commands.add_parser("zoo", help="list, show, validate entries; print a schema")
     _zoo_option(zoo)
@@ -269,12 +277,44 @@ def _accuracy(parsed: argparse.Namespace) -> int:
 
 def _tutorial(parsed: argparse.Namespace) -> int:
     from mlwalls import prompts
+    from mlwalls.server.teaching import FigureError
+    from mlwalls.server.teaching.pages import tutorial_page
+    from mlwalls.server.teaching.session import teach
+    from mlwalls.zoo import ZooError
 
-    for tutorial in prompts.load():
-        if tutorial.number == parsed.number:
-            _say(tutorial.page())
+    if parsed.number is None:
+        _say("\n".join(f"{t.number:2}  {t.title}: {t.question}" for t in prompts.load()))
+        return OK
+    tutorial = next((t for t in prompts.load() if t.number == parsed.number), None)
+    if tutorial is None:
+        return _complain(f"no tutorial {parsed.number}; there are {', '.join(str(t.number) for t in prompts.load())}")
+    own = {name: value for name in ("model", "hardware") if (value := getattr(parsed, name))}
+    try:
+        zoo = _facts(parsed)
+        if not parsed.interactive:
+            _say(tutorial_page(tutorial, zoo, own))
             return OK
-    return _complain(f"no tutorial {parsed.number}; there are {', '.join(str(t.number) for t in prompts.load())}")
+        teach(tutorial, zoo, input, _say, own)
+    except (FigureError, ZooError) as error:
+        return _complain(str(error))
+    except EOFError:
+        _say("")
+    return OK
+
+
+def _path(parsed: argparse.Namespace) -> int:
+    from mlwalls import prompts
+    from mlwalls.server.teaching.pages import path_page, paths_page
+
+    if not parsed.name:
+        _say(paths_page())
+        return OK
+    wanted = parsed.name.lower().replace("+", "_plus")
+    for path in prompts.paths():
+        if path.name == wanted:
+            _say(path_page(path))
+            return OK
+    return _complain(f"no path {parsed.name!r}; there are {', '.join(p.name for p in prompts.paths())}")
 
 
 def _zoo(parsed: argparse.Namespace) -> int:

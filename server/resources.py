@@ -10,6 +10,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from mlwalls import prompts
+from mlwalls.server.teaching.pages import tutorial_page
 from mlwalls.solvers.walls import WALLS
 from mlwalls.zoo import UnknownName, Zoo
 from mlwalls.zoo.schemas import schema_text
@@ -117,7 +118,7 @@ def _text(zoo: Zoo, scheme: str, parts: list[str]) -> tuple[str, str]:
             tutorial = next((t for t in prompts.load() if str(t.number) == number), None)
             if tutorial is None:
                 raise UnknownName("tutorials", number, tuple(str(t.number) for t in prompts.load()))
-            return tutorial.page(), "text/markdown"
+            return tutorial_page(tutorial, zoo), "text/markdown"
         case _:
             raise UnknownName(
                 "resources", f"{scheme}://{'/'.join(parts)}", ("zoo://hardware", "walls://", "tutorial://0")
@@ -147,7 +148,10 @@ def complete(zoo: Zoo, reference: Any, name: str, typed: str, context: dict[str,
         kind = {"model": "models", "hardware": "hardware", "baseline_hardware": "hardware"}.get(name)
         if kind:
             return zoo.complete(kind, typed, 100)
-        return [choice for choice in prompts.CHOICES.get(name, ()) if choice.startswith(typed)]
+        if name == "slug":
+            return [slug for slug in WALLS if typed in slug]
+        choices = zoo.kinds if name == "kind" else prompts.CHOICES.get(name, ())
+        return [choice for choice in choices if choice.startswith(typed)]
     uri = reference.uri
     if name == "kind":
         return [k for k in zoo.kinds if k.startswith(typed)]
