@@ -18,6 +18,7 @@ BUILT_IN: tuple[str, ...] = (
     "tail_latency",
     "scaling_law",
     "carbon",
+    "wafer_scale",
 )
 
 
