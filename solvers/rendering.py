@@ -100,7 +100,9 @@ def _lines(step: Step | Row, seen: set[str]) -> Iterator[str]:
         yield f"check: {step.applied.text()}"
         return
     assert step.value is not None
-    number = rounded(step.value.value) + (f" {step.value.unit}" if step.value.unit else "")
+    # A search is proved at its very number and the next.
+    printed = exact if step.kind == "search" else rounded
+    number = printed(step.value.value) + (f" {step.value.unit}" if step.value.unit else "")
     if step.kind == "search":
         yield f"{step.name} = {number} = search: {step.rule}" + (f"; {step.detail}" if step.detail else "")
     elif step.kind == "choice":
