@@ -17,17 +17,17 @@ class FindRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str = Field(default="", max_length=200, description='Words to look for, e.g. "h100", "llama 70b", "amd".')
-    kind: str = Field(default="", description="hardware, models or another kind of the zoo; all kinds when left out.")
+    query: str = Field(default="", max_length=200, description='Words, e.g. "llama 70b", "amd".')
+    kind: str = Field(default="", description="hardware, models, grids, prices …; default all.")
     where: list[str] = Field(
         default_factory=list,
         max_length=8,
-        description='Numeric filters, e.g. ["memory_capacity_gb >= 80", "power_tdp < 500"].',
+        description='Filters, ["memory_capacity_gb >= 80"].',
     )
-    sort: str = Field(default="", description='Number to sort by, e.g. "memory_bandwidth_gb_per_s".')
+    sort: str = Field(default="", description='Number, "memory_bandwidth".')
     descending: bool = Field(default=False, description="Largest first.")
-    limit: int = Field(default=10, ge=1, le=50, description="Rows at most, e.g. 10.")
-    full: bool = Field(default=False, description="The whole entry of the best match, with the source of every number.")
+    limit: int = Field(default=10, ge=1, le=50, description="Rows.")
+    full: bool = Field(default=False, description="Whole entry of the best match, sources.")
 
 
 class FindResult(BaseModel):

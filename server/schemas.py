@@ -8,13 +8,14 @@ from pydantic import BaseModel
 
 from mlwalls.solvers.schemas import client_schema
 
-# Limits that nobody meets by accident stay out of what a model reads; calls are checked against them all the same.
-FAR = 100_000
+# Limits that nobody meets by accident (far maxima, counts below 1) stay out of what a model reads; calls are checked against them
+# all the same.
+FAR = 1000
 COMMON = ("set", "define", "detail")
 
 
 def shortened(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return an input schema as a model sees it: own arguments first, without far limits and empty defaults."""
+    """Return an input schema as a model sees it: own arguments first, without obvious limits and empty defaults."""
     fields: dict[str, Any] = schema["properties"]
     ordered = [name for name in fields if name not in COMMON] + [name for name in COMMON if name in fields]
     properties = {name: {k: v for k, v in fields[name].items() if not _unsaid(k, v)} for name in ordered}
@@ -22,7 +23,13 @@ def shortened(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unsaid(keyword: str, value: Any) -> bool:
-    return (keyword == "default" and value == "") or (keyword in ("maximum", "maxLength") and value >= FAR)
+    if keyword in ("maximum", "maxLength"):
+        return bool(value >= FAR)
+    return (
+        (keyword == "default" and value == "")
+        or (keyword == "minimum" and value in (0, 1))
+        or (keyword == "exclusiveMinimum" and value == 0)
+    )
 
 
 def answer_schema(result: type[BaseModel]) -> dict[str, Any]:

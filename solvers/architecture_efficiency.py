@@ -36,13 +36,11 @@ SCOPES = ("a_", "b_", "c_")
 class ArchitectureRequest(SolverRequest):
     """Arguments of the architecture_efficiency tool."""
 
-    models: list[str] = Field(
-        min_length=1, max_length=3, description='Zoo language models, e.g. ["llama-3.1-70b", "deepseek-v3"].'
-    )
-    seq_len: int = Field(default=8192, ge=1, le=10_000_000, description="Tokens of context, e.g. 8192.")
-    batch_size: int = Field(default=1, ge=1, le=65536, description="Sequences that share a decode step, e.g. 64.")
-    weight_dtype: WeightFormat = Field(default="native", description="Format of the stored weights.")
-    kv_dtype: KvFormat = Field(default="bf16", description="Format of the KV-cache.")
+    models: list[str] = Field(min_length=1, max_length=3, description='Zoo models, ["llama-3.1-70b"].')
+    seq_len: int = Field(default=8192, ge=1, le=10_000_000, description="Context.")
+    batch_size: int = Field(default=1, ge=1, le=65536, description="Sequences a decode step.")
+    weight_dtype: WeightFormat = Field(default="native", description="Stored weights.")
+    kv_dtype: KvFormat = Field(default="bf16", description="KV-cache.")
 
 
 class ArchitectureResult(SolverResult):
@@ -166,10 +164,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
 SOLVER = Solver(
     name="architecture_efficiency",
     question="What does one token cost in FLOPs, weight bytes and KV-cache in these models, side by side?",
-    guidance=(
-        "Compares architectures (dense, grouped heads, latent attention, mixtures, windows, state-space) without hardware. "
-        "For time on a chip use roofline."
-    ),
+    guidance="Without hardware; for time on a chip use roofline.",
     walls=("architecture_efficiency",),
     request=ArchitectureRequest,
     result=ArchitectureResult,

@@ -36,25 +36,19 @@ MAX_CONTEXT = 10_000_000
 class KvCapacityRequest(SolverRequest):
     """Arguments of the kv_capacity tool."""
 
-    model: str = Field(description='Zoo model, e.g. "llama-3.1-8b", "deepseek-v3".')
-    hardware: str = Field(description='Zoo accelerator, e.g. "h100", "a100-sxm-80gb".')
-    seq_len: int = Field(
-        default=8192, ge=1, le=10_000_000, description="Tokens a sequence, prompt and output, e.g. 8192."
-    )
-    n_accelerators: int = Field(default=1, ge=1, le=1024, description="Accelerators in tensor parallel, e.g. 8.")
-    weight_dtype: WeightFormat = Field(default="native", description="Format of the stored weights.")
-    kv_dtype: KvFormat = Field(default="bf16", description="Format of the KV-cache.")
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1, description="Share the engine may take, e.g. 0.9.")
-    max_num_batched_tokens: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Tokens of the profile run; default the engine's for the chip."
-    )
-    max_num_seqs: int | None = Field(default=None, ge=1, le=100_000, description="Sequences of the profile run.")
-    block_size: int = Field(default=16, ge=1, le=1024, description="Tokens a cache block, e.g. 16.")
-    hybrid_allocator: bool = Field(default=True, description="Windowed layers keep only their window.")
-    concurrency: int | None = Field(
-        default=None, ge=1, le=100_000, description="Sequences to hold at once: adds the longest length for it."
-    )
-    speed: bool = Field(default=False, description="Add the decode speed at max_sequences.")
+    model: str = Field(description='Zoo model, "llama-3.1-8b".')
+    hardware: str = Field(description='Zoo accelerator, "h100".')
+    seq_len: int = Field(default=8192, ge=1, le=10_000_000, description="Tokens a sequence.")
+    n_accelerators: int = Field(default=1, ge=1, le=1024, description="Tensor parallel.")
+    weight_dtype: WeightFormat = Field(default="native", description="Stored weights.")
+    kv_dtype: KvFormat = Field(default="bf16", description="KV-cache.")
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1, description="Engine's share.")
+    max_num_batched_tokens: int | None = Field(default=None, ge=1, le=1_000_000, description="Default the engine's.")
+    max_num_seqs: int | None = Field(default=None, ge=1, le=100_000, description="Default the engine's.")
+    block_size: int = Field(default=16, ge=1, le=1024, description="Tokens a block.")
+    hybrid_allocator: bool = Field(default=True, description="Keeps windows only.")
+    concurrency: int | None = Field(default=None, ge=1, le=100_000, description="Adds longest length.")
+    speed: bool = Field(default=False, description="Adds decode speed.")
 
 
 class KvCapacityResult(SolverResult):
@@ -344,11 +338,8 @@ def _starts(s: Structure, problem: Problem, change: dict[str, float]) -> bool:
 
 SOLVER = Solver(
     name="kv_capacity",
-    question="How many tokens and how many users fit in the KV-cache on this hardware, and does the model start at all?",
-    guidance=(
-        "The cache that a paged engine (vLLM) has after weights, activations and its own reserve; max sequences at a length. "
-        "For speed use roofline."
-    ),
+    question="How many tokens and users fit in the KV-cache on this hardware, and does the model start at all?",
+    guidance="What a paged engine (vLLM) has left after weights, activations and reserve.",
     walls=("memory_capacity", "batching"),
     request=KvCapacityRequest,
     result=KvCapacityResult,

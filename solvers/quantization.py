@@ -53,14 +53,14 @@ ACCURACY = {"w4a16": "w4a16", "w8a16": "w8a16", "w8a8_int8": "w8a8", "w8a8_fp8":
 class QuantizationRequest(SolverRequest):
     """Arguments of the quantization tool."""
 
-    model: str = Field(description='Zoo language model, e.g. "llama-3.1-8b".')
-    hardware: str = Field(description='Zoo accelerator, e.g. "h100", "a100-sxm-80gb".')
-    scheme: Scheme = Field(description="Bits of weights and activations; kv_only leaves both at 16 bit.")
-    kv_dtype: KvFormat = Field(default="bf16", description="Format of the quantized variant's KV-cache.")
-    phase: Literal["decode", "prefill"] = Field(default="decode", description="Decode step or prefill.")
-    batch_size: int = Field(default=1, ge=1, le=MAX_BATCH, description="Sequences in the pass, e.g. 16.")
-    seq_len: int = Field(default=2048, ge=1, le=10_000_000, description="Context (decode) or prompt, e.g. 2048.")
-    n_accelerators: int = Field(default=1, ge=1, le=1024, description="Accelerators in tensor parallel, e.g. 4.")
+    model: str = Field(description='Zoo model, "llama-3.1-8b".')
+    hardware: str = Field(description='Zoo accelerator, "h100".')
+    scheme: Scheme = Field(description="Bits of weights, activations.")
+    kv_dtype: KvFormat = Field(default="bf16", description="KV-cache.")
+    phase: Literal["decode", "prefill"] = Field(default="decode", description="Phase.")
+    batch_size: int = Field(default=1, ge=1, le=MAX_BATCH, description="Sequences.")
+    seq_len: int = Field(default=2048, ge=1, le=10_000_000, description="Context or prompt.")
+    n_accelerators: int = Field(default=1, ge=1, le=1024, description="Tensor parallel.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +273,7 @@ def _ends(s: Structure, n: Numbers, d: Derivation, times: tuple[PassTimes, PassT
 SOLVER = Solver(
     name="quantization",
     question="How much faster and smaller does quantization make this model on this chip, and up to which batch?",
-    guidance=(
-        "One scheme against 16 bit: time by what binds (weight-only does not speed up compute), memory, batches where the gain "
-        "falls below 2x and 1.1x, published accuracy. For one format's speed alone use roofline with weight_dtype."
-    ),
+    guidance="Against 16 bit, by what binds; memory, where the gain ends, published accuracy.",
     walls=("compression", "memory_bandwidth", "compute_throughput"),
     request=QuantizationRequest,
     result=QuantizationResult,

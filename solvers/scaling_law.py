@@ -46,14 +46,12 @@ MAX_MILLIONS = 10**10
 class ScalingLawRequest(SolverRequest):
     """Arguments of the scaling_law tool."""
 
-    compute_flop: float | None = Field(default=None, ge=1e12, le=1e35, description="Training budget, e.g. 5.76e23.")
-    parameters: float | None = Field(default=None, ge=1e3, le=1e16, description="Model size, e.g. 7e9.")
-    tokens: float | None = Field(default=None, ge=1e3, le=1e18, description="Training tokens, e.g. 1.4e12.")
-    target_loss: float | None = Field(default=None, gt=0, le=12, description="Loss to reach, nats a token, e.g. 2.0.")
-    served_tokens: float | None = Field(
-        default=None, ge=1, le=1e20, description="Tokens served over the model's life: adds the best size for that."
-    )
-    law: Law = Field(default="besiroglu", description="Which fit; hoffmann_3 is Chinchilla's published one.")
+    compute_flop: float | None = Field(default=None, ge=1e12, le=1e35, description="Budget, 5.76e23.")
+    parameters: float | None = Field(default=None, ge=1e3, le=1e16, description="Size, 7e9.")
+    tokens: float | None = Field(default=None, ge=1e3, le=1e18, description="Data, 1.4e12.")
+    target_loss: float | None = Field(default=None, gt=0, le=12, description="Nats a token.")
+    served_tokens: float | None = Field(default=None, ge=1, le=1e20, description="Lifetime demand: adds the best size.")
+    law: Law = Field(default="besiroglu", description="Fit.")
 
 
 class ScalingLawResult(SolverResult):
@@ -306,8 +304,7 @@ SOLVER = Solver(
     name="scaling_law",
     question="How many parameters on how many tokens for a compute budget, what loss, and is this model over-trained?",
     guidance=(
-        "Compute-optimal training by Chinchilla, its corrected fit or Kaplan, from any one of compute, parameters, tokens or "
-        "loss; two of them describe a run. served_tokens adds the best size when inference counts."
+        "Compute-optimal by Chinchilla or Kaplan, from one of compute, parameters, tokens or loss; two describe a run."
     ),
     walls=("scaling_laws",),
     request=ScalingLawRequest,

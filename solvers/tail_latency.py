@@ -27,17 +27,13 @@ MAX_SERVERS = 5000
 class TailLatencyRequest(SolverRequest):
     """Arguments of the tail_latency tool."""
 
-    arrivals_per_s: float = Field(gt=0, le=1e6, description="Requests a second, e.g. 8.")
-    service_time_s: float = Field(gt=0, le=1e5, description="Mean seconds that one request holds a server, e.g. 0.4.")
-    servers: int = Field(ge=1, le=MAX_SERVERS, description="Servers (replicas, or slots of one), e.g. 4.")
-    percentile: float = Field(default=99, ge=50, le=99.999, description="Percentile of the tail, e.g. 99.")
-    service_cv: float = Field(
-        default=1, ge=0, le=10, description="Standard deviation over mean of service times; 1 exponential, 0 constant."
-    )
-    arrival_cv: float = Field(default=1, gt=0, le=10, description="The same of the times between arrivals; 1 random.")
-    target_wait_s: float | None = Field(
-        default=None, gt=0, le=1e6, description="Wait to stay within at the percentile."
-    )
+    arrivals_per_s: float = Field(gt=0, le=1e6, description="Requests a second.")
+    service_time_s: float = Field(gt=0, le=1e5, description="Mean time in a server.")
+    servers: int = Field(ge=1, le=MAX_SERVERS, description="Replicas or slots.")
+    percentile: float = Field(default=99, ge=50, le=99.999, description="Of the tail.")
+    service_cv: float = Field(default=1, ge=0, le=10, description="Deviation over mean; 1 exponential, 0 constant.")
+    arrival_cv: float = Field(default=1, gt=0, le=10, description="The same of arrivals; 1 random.")
+    target_wait_s: float | None = Field(default=None, gt=0, le=1e6, description="Wait to stay within.")
 
 
 class TailLatencyResult(SolverResult):
@@ -151,7 +147,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
 SOLVER = Solver(
     name="tail_latency",
     question="How long do requests wait, on average and at p99, and how many servers keep that within a target?",
-    guidance="A queue for identical servers or slots, from arrival rate and service time. For the service time use roofline.",
+    guidance="A queue for identical servers or slots.",
     walls=("tail_latency",),
     request=TailLatencyRequest,
     result=TailLatencyResult,
