@@ -31,7 +31,7 @@ from mlwalls.solvers.equations import wafer as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import unit_for
 from mlwalls.solvers.lookup import find
-from mlwalls.solvers.memory import resident_weights
+from mlwalls.solvers.memory import held_weights
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape, resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
@@ -213,7 +213,11 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     moved = d.sum("moved", eq.streamed_bytes(op["count"], op["w"], op["read"], op["width"]))
     flops = d.sum("flops", node_eq.pass_flops(op["count"], n.batch, op["w"], op["flops"]))
     cache = d.sum("cache", memory_eq.row_cache(op["count"], op["kv"]))
-    out = {"weights": resident_weights(d, s.shape, n), "cache": cache}
+    held = held_weights(d, lowering)
+    weights = held["weights"]
+    if "wider" in held:
+        weights = d.step("resident", common.sum_of_two(weights, held["wider"]))
+    out = {"weights": weights, "cache": cache}
     out["sequence"] = d.step("sequence", eq.one_sequence(cache, n.batch))
     if not s.streamed:
         enough = eq.systems_for(out["weights"], cache, n.sram, n.usable)
@@ -228,7 +232,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     if s.streamed and s.ends and d.record:
         _break_even(s, n, d, out)
     if s.ends:
-        _beside(s, n, d, out, moved, flops, lowering.latent_in)
+        _beside(s, n, d, out, moved, flops, lowering.taken("latent_in"))
     return out
 
 
