@@ -94,6 +94,13 @@ class Numbers(Mapping[str, Value]):
         copy._values[self.prefix + symbol] = value
         return copy
 
+    def share(self) -> None:
+        """Drop this scope's symbols that say what the unprefixed ones say, so that those are read and printed once."""
+        for symbol in [s for s in self._values if self.prefix and s.startswith(self.prefix)]:
+            own, other = self._values[symbol], self._values.get(symbol.removeprefix(self.prefix))
+            if other is not None and (own.value, own.unit, own.origin) == (other.value, other.unit, other.origin):
+                del self._values[symbol]
+
     def replaced(self, numbers: Mapping[str, Any]) -> Numbers:
         """Return a copy with other numbers (arrays too) for some symbols; origins and units stay."""
         values = dict(self._values)

@@ -19,6 +19,7 @@ BUILT_IN: tuple[str, ...] = (
     "scaling_law",
     "carbon",
     "wafer_scale",
+    "safety_overhead",
 )
 
 

@@ -53,6 +53,10 @@ class Price(Fact):
     """Dated prices: rented, bought, per token."""
 
     kind: Literal["prices"]
+    terms: Literal["on_demand", "spot", "reserved", "block", "marketplace"] | None = Field(
+        default=None, description="How it is rented."
+    )
+    model: str | None = Field(default=None, description="Zoo id of the model whose tokens are sold.")
 
 
 class Reliability(Fact):
