@@ -15,8 +15,13 @@ def error_text(tool: str, problems: list[str], repaired: Mapping[str, Any]) -> s
     return f"{tool}: {' '.join(problems)} Call again with: {tool} {call}"
 
 
-def call_error_text(tool: str, arguments: Mapping[str, Any], error: CallError) -> str:
-    """Return the same for an error that a solver raised."""
+def call_error_text(tool: str, arguments: Mapping[str, Any], error: CallError, example: Mapping[str, Any]) -> str:
+    """Return the same for an error that a solver raised; where it knows no repair, the tool's example lends a value."""
     nearest = f" Nearest valid: {', '.join(error.choices)}." if error.choices else ""
     repaired = {k: v for k, v in {**arguments, **error.repair}.items() if v not in ("", None)}
+    if repaired == arguments:
+        usual = {error.argument: example[error.argument]} if error.argument in example else {}
+        repaired = {k: v for k, v in arguments.items() if k != error.argument} | usual
+    if repaired == arguments:
+        repaired = dict(example)
     return error_text(tool, [f"{error.argument}: {error.problem}{nearest}"], repaired)

@@ -18,8 +18,13 @@ def shortened(schema: dict[str, Any]) -> dict[str, Any]:
     """Return an input schema as a model sees it: own arguments first, without obvious limits and empty defaults."""
     fields: dict[str, Any] = schema["properties"]
     ordered = [name for name in fields if name not in COMMON] + [name for name in COMMON if name in fields]
-    properties = {name: {k: v for k, v in fields[name].items() if not _unsaid(k, v)} for name in ordered}
+    properties = {name: _said(fields[name]) for name in ordered}
     return {**{k: v for k, v in schema.items() if k != "description"}, "properties": properties}
+
+
+def _said(field: dict[str, Any]) -> dict[str, Any]:
+    said = {k: v for k, v in field.items() if not _unsaid(k, v)}
+    return {**said, "items": _said(said["items"])} if "items" in said else said
 
 
 def _unsaid(keyword: str, value: Any) -> bool:

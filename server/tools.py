@@ -64,7 +64,9 @@ def _with_own(zoo: Zoo, entries: list[str]) -> Zoo:
     try:
         return zoo.with_inline("\n---\n".join(entries))
     except ZooError as error:
-        raise CallError("define", "; ".join(str(error).splitlines()), repair={"define": None}) from error
+        lines = [line if len(line) <= 300 else line[:297] + "…" for line in str(error).splitlines()]
+        more = [f"and {len(lines) - 6} more"] if len(lines) > 6 else []
+        raise CallError("define", "; ".join(lines[:6] + more), repair={"define": None}) from error
 
 
 def zoo_tool(zoo: Zoo) -> Tool:
@@ -89,7 +91,7 @@ def call(tool: Tool, arguments: Mapping[str, Any]) -> types.CallToolResult:
             good = checked(tool.arguments, arguments, tool.example)
             data, text = tool.answer(good)
         except CallError as error:
-            return _failed(call_error_text(name, good, error))
+            return _failed(call_error_text(name, good, error, tool.example))
         except ZooError as error:
             return _failed(f"{name}: {error}")
     except ArgumentsError as error:

@@ -9,6 +9,12 @@ from difflib import get_close_matches
 from typing import Any
 
 _MISSING = object()
+# Names and assignments are short; a text argument that may be longer says so in its schema.
+LONGEST_TEXT = 400
+# No quantity above zero is smaller; denormals only lose their digits on the way.
+SMALLEST = 1e-30
+_EDGES = (("minimum", -math.inf), ("maximum", math.inf), ("exclusiveMinimum", -math.inf))
+_SCALES = (1e-2, 1e2, 1e-3, 1e3, 1e-6, 1e6, 1e-9, 1e9, 1e-12, 1e12)
 
 
 class ArgumentsError(ValueError):
@@ -38,9 +44,11 @@ def checked(schema: Mapping[str, Any], given: Mapping[str, Any], example: Mappin
         if kept is not _MISSING:
             good[name] = kept
     for name in schema.get("required", ()):
-        if name not in good and name not in given:
+        if name in good:
+            continue
+        if given.get(name) is None:
             problems.append(f"{name}: missing; {properties[name].get('description', 'it is required')}")
-            good = {**example, **good} if not good else {**good, name: example.get(name)}
+        good = {**good, name: example.get(name)} if good else dict(example)
     if problems:
         raise ArgumentsError(problems, good)
     return good
@@ -56,8 +64,10 @@ def _unknown(
     example: Mapping[str, Any],
 ) -> None:
     near = get_close_matches(name, [p for p in properties if p not in given], 3, 0.5)
-    hint = f"nearest valid: {', '.join(near)}" if near else f"valid: {', '.join(properties)}"
-    problems.append(f"{name}: unknown argument; {hint}.")
+    valid = f"valid: {', '.join(properties)}"
+    hint = f"nearest valid: {', '.join(near)}" if near else valid
+    listed = any(valid in problem for problem in problems)
+    problems.append(f"{_one_line(name)}: unknown argument{'' if listed and not near else f'; {hint}'}.")
     if near:
         ignored: list[str] = []
         kept = _value(near[0], value, properties[near[0]], ignored, example.get(near[0], _MISSING))
@@ -82,10 +92,23 @@ def _value(name: str, value: Any, schema: Mapping[str, Any], problems: list[str]
     if "enum" in schema and value not in schema["enum"]:
         problems.append(f"{name}: {_shown(value)} is not one of {', '.join(schema['enum'])}.")
         return _text(value, schema, example)
-    if len(value) > schema.get("maxLength", 10_000):
-        problems.append(f"{name}: longer than {schema.get('maxLength', 10_000)} characters.")
+    limit = schema.get("maxLength", LONGEST_TEXT)
+    if len(value) > limit:
+        problems.append(f"{name}: longer than {limit} characters.")
+        return example
+    if not _is_unicode(value):
+        problems.append(f"{name}: {_shown(value)} is not Unicode text.")
         return example
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text is free of lone surrogates, which JSON can carry and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(value: str, schema: Mapping[str, Any], example: Any) -> Any:
@@ -100,15 +123,19 @@ def _array(name: str, value: Any, schema: Mapping[str, Any], problems: list[str]
         before = len(problems)
         item = _value(name, value, schema["items"], problems, _first(example))
         del problems[before:]
-        problems.append(f"{name}: {_shown(value)} is not a list; write [{_shown(item)}].")
-        return [item]
+        kept = [] if item is _MISSING else [item]
+        if len(kept) < schema.get("minItems", 0) and isinstance(example, list):
+            kept = example
+        problems.append(f"{name}: {_shown(value)} is not a list; write {_shown(kept)}.")
+        return kept
     if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", 64):
         problems.append(
             f"{name}: {len(value)} items; expected {schema.get('minItems', 0)} to {schema.get('maxItems', 64)}."
         )
         value = value[: schema.get("maxItems", 64)] or ([] if example is _MISSING else list(example))
     kept = [_value(f"{name}[{i}]", item, schema["items"], problems, _first(example)) for i, item in enumerate(value)]
-    return [item for item in kept if item is not _MISSING]
+    kept = [item for item in kept if item is not _MISSING]
+    return kept if kept or not value or not isinstance(example, list) else list(example)
 
 
 def _first(example: Any) -> Any:
@@ -127,20 +154,15 @@ def _number(name: str, value: Any, schema: Mapping[str, Any], problems: list[str
     if isinstance(value, float) and not math.isfinite(value):
         problems.append(f"{name}: {value} is not finite; expected {wanted}{_range(schema)}.")
         return _fallback(schema, example)
-    low, high = schema.get("minimum"), schema.get("maximum")
-    above = schema.get("exclusiveMinimum")
-    if (
-        (low is not None and value < low)
-        or (high is not None and value > high)
-        or (above is not None and value <= above)
-    ):
-        shown = f"{value:g}" if abs(value) < 1e300 else f"{float(value):g}"
-        problems.append(f"{name}: {shown} is out of range; expected {wanted}{_range(schema)}.")
-        return _fallback(schema, example)
+    if _outside(value, schema):
+        scaled = None if whole else _rescaled(value, schema, example)
+        hint = "" if scaled is None else f" A slip of units? Perhaps {scaled:g} is meant."
+        problems.append(f"{name}: {_shown(value)} is out of range; expected {wanted}{_range(schema)}.{hint}")
+        return _fallback(schema, example) if scaled is None else scaled
     if whole and isinstance(value, float):
         if not value.is_integer():
             problems.append(f"{name}: {value:g} is not a whole number.")
-            return max(round(value), low or 0)
+            return max(round(value), schema.get("minimum", 0))
         return int(value)
     return value
 
@@ -155,6 +177,22 @@ def _parsed(value: Any) -> float | int | None:
     if not math.isfinite(number):
         return None
     return int(number) if number.is_integer() else number
+
+
+def _rescaled(value: float | int, schema: Mapping[str, Any], example: Any) -> float | None:
+    """Return the value with its point moved as percent and SI prefixes move it, within range and near what is usual."""
+    usual = _fallback(schema, example)
+    if not 0 < value < 1e60 or usual <= 0:
+        return None
+    moved = [float(f"{value * scale:.12g}") for scale in _SCALES]
+    fitting = [number for number in moved if not _outside(number, schema)]
+    near = min(fitting, key=lambda number: abs(math.log10(number / usual)), default=None)
+    return near if near is not None and abs(math.log10(near / usual)) <= 3 else None
+
+
+def _outside(value: float | int, schema: Mapping[str, Any]) -> bool:
+    low, high, above = (schema.get(key, edge) for key, edge in _EDGES)
+    return bool(value < low or value > high or value <= above or (above == 0 and value < SMALLEST))
 
 
 def _fallback(schema: Mapping[str, Any], example: Any) -> Any:
@@ -175,5 +213,13 @@ def _range(schema: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, float) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
+        return f"{float(value):g}" if abs(value) < 1e300 else "a number of more than 300 digits"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return _one_line(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _one_line(text: str) -> str:
+    short = text if len(text) <= 60 else text[:57] + "…"
+    return short if short.isprintable() else ascii(short)[1:-1]

@@ -11,6 +11,9 @@ from mlwalls.solvers.derivation import YOU, Origin, Value
 from mlwalls.solvers.errors import CallError
 from mlwalls.zoo import Entry
 
+# What a caller's own number stays within, so that no product of a few leaves the floating-point numbers.
+SMALLEST, LARGEST = 1e-30, 1e40
+
 
 class Numbers(Mapping[str, Value]):
     """Symbol → value. Filled in `resolve`; read as attributes in `compute`.
@@ -110,24 +113,39 @@ class Numbers(Mapping[str, Value]):
             values.update({s: new for s, v in self._values.items() if v is old})
         return Numbers(values)
 
+    def _nearest(self, assignment: str) -> list[str]:
+        """Return an assignment itself where it names a number, else the same to the nearest names."""
+        symbol, _, given = assignment.partition("=")
+        if symbol.strip() in self._values:
+            return [assignment]
+        return [
+            f"{name}={given.strip() or '1'}" for name in get_close_matches(symbol.strip(), list(self._values), 3, 0.5)
+        ]
+
     def override(self, assignments: Iterable[str]) -> None:
         """Apply the caller's ``set`` list (``"name=value"``).
 
         Raises:
             CallError: no such symbol, or not a finite number that makes sense for it.
         """
+        before = dict(self._values)
         for text in assignments:
             symbol, _, given = text.partition("=")
             symbol, given = symbol.strip(), given.strip()
-            old = self._values.get(symbol)
+            old = before.get(symbol)
             if old is None:
-                near = get_close_matches(symbol, list(self._values), 3, 0.5)
-                fixed = [f"{name}={given or '1'}" for name in near]
+                fixed = self._nearest(text)
                 raise CallError(
                     "set",
                     f"{text!r} names no number of this calculation; the names are those printed in work before the steps.",
                     choices=fixed,
-                    repair={"set": _swap(assignments, text, fixed[0])} if fixed else {},
+                    repair={"set": [known for a in assignments for known in self._nearest(a)[:1]]},
+                )
+            if old.origin.kind == "you":
+                raise CallError(
+                    "set",
+                    f"{text!r}: {symbol} follows from an argument of this call; give that argument instead.",
+                    repair={"set": _swap(assignments, text)},
                 )
             try:
                 number = float(given)
@@ -137,7 +155,8 @@ class Numbers(Mapping[str, Value]):
             if (
                 not math.isfinite(number)
                 or number < 0
-                or (number == 0 and _plain(old.value) != 0)
+                or (number < SMALLEST and not (number == 0 and _plain(old.value) == 0))
+                or number > LARGEST
                 or (share and number > 1)
             ):
                 limit = "in 0..1, above 0" if share else "finite and above 0"
@@ -152,8 +171,8 @@ class Numbers(Mapping[str, Value]):
             self._values.update({s: new for s, v in self._values.items() if v is old})
 
 
-def _swap(assignments: Iterable[str], old: str, new: str) -> list[str]:
-    return [new if a == old else a for a in assignments]
+def _swap(assignments: Iterable[str], old: str, *new: str) -> list[str]:
+    return [kept for a in assignments for kept in (new if a == old else (a,))]
 
 
 def _shown(number: Any) -> str:

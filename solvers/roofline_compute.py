@@ -48,7 +48,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     generated = d.step("generated", common.product(n.batch, n.output)) if request else lowered.items
     out["throughput"] = d.step("throughput", eq.rate(generated, out["expected"]))
     if len(s.devices) == 2:
-        _compare(n, d, out)
+        _compare(s, n, d, out)
     elif not request and not s.several:
         _rates(n, d, out, lowered, s.devices[0])
         if d.record and s.operators:
@@ -201,11 +201,20 @@ def _rates(n: Numbers, d: Derivation, out: dict[str, Value], lowered: Lowered, d
     out["mbu"] = d.step("mbu", eq.memory_bandwidth_utilization(work.moved, out["expected"], n.bandwidth))
 
 
-def _compare(n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
+def _compare(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
     speedup = out["speedup"] = d.step("speedup", common.ratio(out["base_expected"], out["expected"]))
-    joint = d.step("joint_spread", eq.joint_spread(n.spread_high, n.widen, n.base_widen))
-    out["speedup_low"] = d.step("speedup_low", eq.ratio_low(speedup, joint))
-    out["speedup_high"] = d.step("speedup_high", eq.ratio_high(speedup, joint))
+    if s.kind == "transformer":
+        joint = d.step("joint_spread", eq.joint_spread(n.spread_high, n.widen, n.base_widen))
+        out["speedup_low"] = d.step("speedup_low", eq.ratio_low(speedup, joint))
+        out["speedup_high"] = d.step("speedup_high", eq.ratio_high(speedup, joint))
+    else:
+        # Each chip at either end of the assumed shares.
+        parts = (out["base_compute_time"], out["base_memory_time"], n.eta_compute, n.eta_memory)
+        best = d.step("base_best", kernel_eq.at_shares(*parts, n.best_compute, n.best_memory))
+        quickest = d.choose("base_low", "max", [out["base_floor"], best]).value
+        slowest = d.step("base_high", kernel_eq.at_shares(*parts, n.worst_compute, n.worst_memory))
+        out["speedup_low"] = d.step("speedup_low", common.ratio(quickest, out["high"]))
+        out["speedup_high"] = d.step("speedup_high", common.ratio(slowest, out["low"]))
     out["floor_speedup"] = d.step("floor_speedup", common.ratio(out["base_floor"], out["floor"]))
     out["flops_ratio"] = d.step("flops_ratio", common.ratio(n.peak, n.base_peak))
     out["bandwidth_ratio"] = d.step("bandwidth_ratio", common.ratio(n.bandwidth, n.base_bandwidth))

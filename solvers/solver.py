@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,7 +33,7 @@ class SolverRequest(BaseModel):
         alias="set",
         description='Replaces numbers of work: ["eta16=0.7"].',
     )
-    define: list[str] = Field(
+    define: list[Annotated[str, Field(max_length=100_000)]] = Field(
         default_factory=list,
         max_length=4,
         description="Own zoo entries, YAML.",
@@ -151,6 +151,8 @@ class Solver:
 def _out_of_range(error: NonFiniteError, problem: Problem, solver: Solver) -> CallError:
     """Blame the caller's own most extreme number for a step that is not finite."""
     given = [v for v in problem.numbers.values() if v.origin.kind == "you" and isinstance(v.value, float)]
+    replaced = {text.partition("=")[0].strip() for text in problem.scenario.get("set", [])}
+    given = [v for v in given if v.name in replaced] or given
     far = max(given, key=lambda v: abs(math.log10(abs(v.value))) if v.value else 0.0, default=None)
     what = f"{far.name}={far.value:g} makes" if far is not None else "these arguments make"
     problem_text = f"{what} the step {error.name!r} infinite or undefined. Give a realistic number."

@@ -102,3 +102,15 @@ def test_decode_traffic_is_linear_in_context_without_windows(context):
     base = {"model": "llama-3.1-8b", "hardware": HARDWARE[0], "phase": "decode", "n_accelerators": 1}
     kv = [outcome({**base, "seq_len": s})[1]["kv_cache"].value for s in (context, 2 * context)]
     assert kv[1] == pytest.approx(2 * kv[0])
+
+
+def test_two_chips_on_a_vision_model_are_compared_with_a_range(ask):
+    result = ask("roofline", model="resnet-50", hardware="h100", baseline_hardware="a100", phase="inference")["result"]
+    assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
+    # Peak ratio 989.4 / 312 and bandwidth ratio 3.35 / 2.039 bound the textbook's speedup.
+    assert 3.35 / 2.039 - 1e-4 <= result["floor_speedup"] <= 989.4 / 312 + 1e-4
+
+
+def test_an_argument_of_the_call_is_not_replaced_behind_its_range(ask):
+    with pytest.raises(CallError, match="follows from an argument"):
+        ask("tail_latency", arrivals_per_s=8, service_time_s=0.4, servers=4, set=["servers=1e9"])

@@ -1,0 +1,17 @@
+"""Whatever a tool is called with: an answer within its bounds, or an error that leads to one."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .hostile import arguments, attack, tools
+
+
+@pytest.mark.parametrize("tool", sorted(tools()))
+def test_any_arguments(tool):
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def attacked(data):
+        attack(tool, data.draw(arguments(tool)))
+
+    attacked()
