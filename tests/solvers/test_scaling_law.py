@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -138,3 +139,10 @@ def test_what_cannot_be_answered_says_how_to_ask(ask, arguments, named):
 def test_recomputed_from_the_answer_alone(ask, arguments):
     report = verify(json.loads(json.dumps(ask("scaling_law", **arguments))))
     assert report.ok, report.text()
+
+
+def test_a_found_size_of_ten_digits_is_printed_whole(ask):
+    answer = ask("scaling_law", compute_flop=1e35, served_tokens=5e19, law="hoffmann_3")
+    printed = next(line for line in answer["work"] if " = search: " in line)
+    assert re.match(r"size_millions = \d{10} = search", printed), printed
+    assert verify(answer).ok, verify(answer).text()

@@ -9,7 +9,7 @@ from .hostile import arguments, attack, tools
 
 @pytest.mark.parametrize("tool", sorted(tools()))
 def test_any_arguments(tool):
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def attacked(data):
         attack(tool, data.draw(arguments(tool)))
