@@ -97,7 +97,11 @@ def resolve(request: QuantizationRequest, zoo: Zoo) -> Problem:
     shape = resolve_model(n, model, stored, request.kv_dtype, ranks)
     check_ranks(ranks, n)
     _check_cache(request, shape, model)
-    wide = "bf16" if "bf16" in formats_of(hardware) else "fp16"
+    available = formats_of(hardware)
+    wide = "bf16" if "bf16" in available else "fp16"
+    if wide not in available:
+        have = ", ".join(available) or "no published format"
+        raise CallError("hardware", f"{hardware.name} has no 16-bit unit to compare with; it computes in {have}.")
     kinds = ((stored, stored, wide, shape.projection_format), (wide,) * 4)
     computed = unit or wide
     devices = tuple(

@@ -150,3 +150,9 @@ def test_properties(ask, model, hardware, scheme, batch, seq_len, phase):
     assert result["weights_gb"] < result["base_weights_gb"]
     report = verify(json.loads(json.dumps(answer)))
     assert report.ok, report.text()
+
+
+def test_a_chip_without_a_16_bit_unit_has_nothing_to_compare_with(ask):
+    with pytest.raises(CallError, match="no 16-bit unit") as caught:
+        ask("quantization", model="llama-3.1-8b", hardware="nvidia-jetson-thor-t5000", scheme="w4a16")
+    assert caught.value.argument == "hardware"
