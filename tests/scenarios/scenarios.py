@@ -19,5 +19,6 @@ def judge(scenario, answer):
     assert set(scenario["sources"]) <= listed
     for expected in scenario["expect"]:
         got = answer["result"][expected["field"]]
+        got = got[expected["at"]] if "at" in expected else got
         slack = expected["tolerance"] * abs(expected["value"])
         assert abs(got - expected["value"]) <= slack + 1e-12, f"{expected['field']}: {got}"

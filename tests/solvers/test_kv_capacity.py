@@ -164,6 +164,18 @@ def test_properties(request_):
     narrow = outcome({**request_, "kv_dtype": "fp8"})
     assert narrow["kv_token"].value * 2 == base["kv_token"].value
     assert base["cache_low"].value <= base["cache"].value <= base["cache_high"].value
+    entry = ZOO.get("hardware", request_["hardware"])
+    symbol = "driver" if entry.has("memory.driver") else "capacity"
+    roomier = outcome({**request_, "set": [f"{symbol}={1.1 * entry.number(f'memory.{symbol}').value}"]})
+    assert roomier["pool"].value > base["pool"].value
+    assert roomier["cache"].value >= base["cache"].value
+
+
+@settings(max_examples=40, deadline=None)
+@given(REQUESTS)
+def test_recomputed_from_the_answer_alone(ask, request_):
+    report = verify(json.loads(json.dumps(ask("kv_capacity", **request_))))
+    assert report.ok, report.text()
 
 
 @pytest.mark.parametrize(("model", "stops"), [("llama-3.1-8b", 8), ("deepseek-v3", 1)])
