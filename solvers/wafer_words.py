@@ -26,7 +26,7 @@ class WaferResult(SolverResult):
     rate_tokens_per_s: float | None = Field(default=None, description="All users together.")
     systems: int | None = Field(default=None, description="Systems used, where given.")
     systems_needed: int | None = Field(default=None, description="Systems that hold weights and cache.")
-    batch_fitting: int = Field(description="Sequences that fit; 0 or less: none.")
+    batch_fitting: int = Field(description="Sequences that fit.")
     break_even: int | None = Field(default=None, description="Batch from which arithmetic binds, not streaming.")
     weights_gb: float
     sequence_gb: float = Field(description="Keys and values of one sequence.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlwalls.solvers.derivation import equation
-from mlwalls.solvers.functions import ceil, floor, minimum
+from mlwalls.solvers.functions import ceil, floor, maximum, minimum
 
 STREAM = "lie2022"
 
@@ -77,13 +77,13 @@ def one_sequence(cache, batch):
 @equation("", room="byte", sequence="byte", wall="batching")
 def sequences_streamed(systems, room, sequence):
     """Whole sequences that fit, every system holding its own."""
-    return systems * floor(room / sequence)
+    return systems * maximum(0, floor(room / sequence))
 
 
 @equation("", room="byte", sequence="byte", wall="batching")
 def sequences_resident(room, sequence):
     """Whole sequences that fit in what all systems have left."""
-    return floor(room / sequence)
+    return maximum(0, floor(room / sequence))
 
 
 @equation("", weights="byte", cache="byte", sram="byte", wall="memory_capacity")
