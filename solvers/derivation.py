@@ -280,6 +280,23 @@ class Derivation:
             self._add(Step("search", name, value, condition, rule=printed))
         return value
 
+    def tried(
+        self,
+        name: str,
+        tried: int,
+        rule: Literal["lowest", "highest"],
+        metric: Value,
+        second: dict[str, int],
+        at_second: float,
+    ) -> Value:
+        """Record that this program's inputs are the best of `tried`: `metric` at the second best is `at_second`."""
+        value = Value(self.prefix + name, float(tried), "")
+        overrides = ",".join(f'"{symbol}":{number}' for symbol, number in second.items())
+        printed = f"{rule} {metric.name} of {tried} tried; next {{{overrides}}} {at_second:.6g}"
+        if self.record:
+            self._add(Step("search", value.name, value, None, rule=printed))
+        return value
+
 
 def _bare(bound: Value | int) -> Any:
     return bound.value if isinstance(bound, Value) else bound

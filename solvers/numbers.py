@@ -23,6 +23,7 @@ class Numbers(Mapping[str, Value]):
 
     def __init__(self, values: Mapping[str, Value] | None = None) -> None:
         self._values: dict[str, Value] = dict(values or {})
+        self._settled: frozenset[str] = frozenset()
         self.prefix = ""
 
     def scope(self, prefix: str) -> Numbers:
@@ -84,6 +85,10 @@ class Numbers(Mapping[str, Value]):
         """Add an assumption with its plausible range."""
         return self._put(symbol, number, unit, Origin("assumed", source=source, low=low, high=high))
 
+    def chosen(self, symbol: str, number: float, unit: str = "") -> Value:
+        """Add what a search found: assumed, with the search's own line for the rest."""
+        return self._put(symbol, number, unit, Origin("assumed"))
+
     def calibrated(self, constants: Mapping[str, Any], name: str, symbol: str = "") -> Value:
         """Add a constant of a calibration file: {value, low, high, unit, source}."""
         c = constants[name]
@@ -122,6 +127,10 @@ class Numbers(Mapping[str, Value]):
             f"{name}={given.strip() or '1'}" for name in get_close_matches(symbol.strip(), list(self._values), 3, 0.5)
         ]
 
+    def settle(self, symbols: Iterable[str]) -> None:
+        """Let `override` pass over these symbols: what the caller asked for them has been dealt with."""
+        self._settled = frozenset(symbols)
+
     def override(self, assignments: Iterable[str]) -> None:
         """Apply the caller's ``set`` list (``"name=value"``).
 
@@ -132,6 +141,8 @@ class Numbers(Mapping[str, Value]):
         for text in assignments:
             symbol, _, given = text.partition("=")
             symbol, given = symbol.strip(), given.strip()
+            if symbol in self._settled:
+                continue
             old = before.get(symbol)
             if old is None:
                 fixed = self._nearest(text)

@@ -15,6 +15,7 @@ BUILT_IN: tuple[str, ...] = (
     "quantization",
     "architecture_efficiency",
     "pipeline_bottleneck",
+    "fleet_efficiency",
     "tail_latency",
     "scaling_law",
     "carbon",

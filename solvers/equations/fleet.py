@@ -1,0 +1,367 @@
+"""Formulas of a training step over many accelerators: one layer's parts, the pipeline, the slowest, the waterfall.
+
+Shapes are those of one accelerator: `m` tokens a micro-batch, `tp` tensor-parallel and `cp` context-parallel ranks. 16-bit
+weights and activations, fp32 gradients; one multiply-add is 2 FLOP.
+"""
+
+from __future__ import annotations
+
+from mlwalls.solvers.derivation import Constant, equation
+from mlwalls.solvers.equations.node import FLOP_PER_MAC
+from mlwalls.solvers.equations.training import BYTES_16
+from mlwalls.solvers.functions import exp, norm_ppf, where
+
+GRADIENT = Constant("grad_bytes", 8, "byte")
+STAGE_HOP = Constant("stage_hop", 1e-5, "s")
+LOGIT = Constant("logit_traffic", 24, "byte")
+HEAD_STATE = Constant("head_traffic", 16, "byte")
+UPDATE = Constant("update", 30, "byte")
+MEGATRON = "narayanan2021"
+KORTHIKANTI = "korthikanti2022"
+
+
+@equation("")
+def replicas(n, tp, pp):
+    """Data-parallel replicas."""
+    return n / (tp * pp)
+
+
+@equation("")
+def replicas_of_context(n, tp, pp, cp):
+    """Data-parallel replicas when each also splits its sequences."""
+    return n / (tp * pp * cp)
+
+
+@equation("")
+def microbatches(global_batch, dp, microbatch):
+    """Micro-batches of a replica and step."""
+    return global_batch / (dp * microbatch)
+
+
+@equation("token")
+def tokens_of(microbatch, context):
+    """Tokens of one accelerator and micro-batch."""
+    return microbatch * context
+
+
+@equation("token")
+def tokens_of_context(microbatch, context, cp):
+    """Tokens of one accelerator and micro-batch when ranks split the sequences."""
+    return microbatch * context / cp
+
+
+@equation("")
+def alignment(d_model, tp, align):
+    """Rate of matrix products whose split width is no multiple of 64, relative to aligned ones."""
+    return where((d_model / tp) % 64 == 0, 1, align)
+
+
+@equation("T", rate="T")
+def slowed(rate, aligned):
+    """A rate with misaligned products."""
+    return rate * aligned
+
+
+@equation("FLOP/s", matmul="FLOP/s", wall="compute_throughput")
+def sustained_of_measured(s_gemm, matmul):
+    """Sustained rate of matrix products from the best shape's measured rate."""
+    return s_gemm * matmul
+
+
+@equation("FLOP/s", peak="FLOP/s", wall="compute_throughput")
+def sustained_of_peak(s_gemm, eta, peak):
+    """Sustained rate of matrix products from the peak."""
+    return s_gemm * eta * peak
+
+
+@equation("FLOP/s", rate="FLOP/s", peak8="FLOP/s", peak="FLOP/s")
+def rate_of_fp8(rate, s_fp8, peak8, peak):
+    """The same of 8-bit linear layers."""
+    return rate * s_fp8 * peak8 / peak
+
+
+@equation("byte/s", bandwidth="byte/s", wall="memory_bandwidth")
+def sustained_bandwidth(bandwidth, eta):
+    """Sustained memory bandwidth."""
+    return bandwidth * eta
+
+
+@equation("s", rate="FLOP/s", memory="byte/s", cite=MEGATRON, wall="compute_throughput")
+def gemm_step(m, k, n, rate, memory):
+    """The three products of [m, k] × [k, n], forward and backward: arithmetic and operands' traffic, fp32 gradient, added."""
+    return (
+        3 * FLOP_PER_MAC * m * k * n / rate
+        + (BYTES_16 * (3 * m * k + 2 * k * n + 3 * m * n) + GRADIENT * k * n) / memory
+    )
+
+
+@equation("s", rate="FLOP/s", memory="byte/s")
+def gemm_forward(m, k, n, rate, memory):
+    """The forward one of them."""
+    return FLOP_PER_MAC * m * k * n / rate + BYTES_16 * (m * k + k * n + m * n) / memory
+
+
+@equation("token")
+def mean_span(context, full_layers, window_layers, window_pairs, layers):
+    """Positions that a token's attention spans (full square), on average over full and windowed layers."""
+    return (full_layers * context + window_layers * 2 * window_pairs / context) / layers
+
+
+@equation("FLOP")
+def attention_flops(m, span, heads, head_dim, tp):
+    """Scores and weighted sums of one layer, full square."""
+    return 2 * FLOP_PER_MAC * m * span * heads * head_dim / tp
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", wall="compute_throughput")
+def flash_forward(flops, eta_fa, peak):
+    """Causal flash attention: half the square."""
+    return flops / 2 / (eta_fa * peak)
+
+
+@equation("s", flops="FLOP", peak="FLOP/s", wall="compute_throughput")
+def flash_forward_gain(flops, eta_fa, gain, peak):
+    """The same on a chip where the kernel reaches a larger share of the peak."""
+    return flops / 2 / (eta_fa * gain * peak)
+
+
+@equation("s", flops="FLOP", rate="FLOP/s")
+def plain_attention(flops, rate):
+    """Attention as matrix products over the full square."""
+    return flops / rate
+
+
+@equation("byte", cite=KORTHIKANTI)
+def kept(d_model, heads, kv_heads, head_dim, matrices, ffn, tp):
+    """Stored activation bytes a token and layer: norms and residual; query, key, value, attention output, MLP."""
+    return BYTES_16 * (4 * d_model + 2 * (heads + kv_heads) * head_dim + matrices * ffn) / tp
+
+
+@equation("byte", cite=KORTHIKANTI)
+def kept_masks(d_model, dropout, t_sp, heads, kv_heads, head_dim, matrices, ffn, tp):
+    """The same with dropout masks, and norms and residual split over `t_sp` ranks."""
+    return BYTES_16 * ((4 + dropout) * d_model / t_sp + (2 * (heads + kv_heads) * head_dim + matrices * ffn) / tp)
+
+
+@equation("byte", cite=KORTHIKANTI)
+def kept_scores(heads, context, dropout, tp, cp):
+    """Stored bytes a token and layer of attention scores, where they are stored at all."""
+    return BYTES_16 * heads * context * (1 + 1.5 * dropout) / (tp * cp)
+
+
+@equation("s", stored="byte", memory="byte/s", wall="memory_bandwidth")
+def elementwise(kappa, m, stored, memory):
+    """Forward traffic of norms, activations, residuals, softmax: `kappa` bytes for each stored byte."""
+    return kappa * m * stored / memory
+
+
+@equation("")
+def fused_traffic(kappa, fused):
+    """Bytes moved for each stored byte by compiled kernels."""
+    return kappa * fused
+
+
+@equation("", cite=KORTHIKANTI)
+def misaligned_traffic(kappa, aligned):
+    """Bytes moved for each stored byte by kernels over misaligned widths."""
+    return kappa / aligned
+
+
+@equation("s", forward="s", elements="s", attend="s", cite=KORTHIKANTI)
+def redone(forward, elements, attend):
+    """A whole layer's forward pass, done again in the backward pass."""
+    return forward + elements + attend
+
+
+@equation("s", forward="s", elements="s")
+def redone_half(forward, elements):
+    """Every other matrix product and the elementwise work between, done again."""
+    return (forward + elements) / 2
+
+
+@equation("s", gemms="s", attend="s", elements="s", extra="s")
+def layer_time(gemms, attend, elements, extra):
+    """One layer and micro-batch, forward and backward, with flash attention (backward 2.5 times forward)."""
+    return gemms + 3.5 * attend + 3 * elements + extra
+
+
+@equation("s", gemms="s", attend="s", elements="s")
+def layer_alone(gemms, attend, elements):
+    """The same with nothing sent or redone."""
+    return gemms + 3.5 * attend + 3 * elements
+
+
+@equation("s", gemms="s", attend="s", elements="s", extra="s")
+def plain_layer_time(gemms, attend, elements, extra):
+    """The same with attention as matrix products (backward twice forward)."""
+    return gemms + 3 * attend + 3 * elements + extra
+
+
+@equation("s", gemms="s", attend="s", elements="s")
+def plain_layer_alone(gemms, attend, elements):
+    """That with nothing sent or redone."""
+    return gemms + 3 * (attend + elements)
+
+
+@equation("byte")
+def hidden_bytes(m, d_model):
+    """A micro-batch's activations between blocks."""
+    return BYTES_16 * m * d_model
+
+
+@equation("s", rate="FLOP/s", memory="byte/s")
+def head_time(m, d_model, vocab, tp, rate, memory):
+    """Output head and loss, forward and backward, logits in fp32."""
+    return 3 * FLOP_PER_MAC * m * d_model * vocab / (tp * rate) + (LOGIT * m + HEAD_STATE * d_model) * vocab / (
+        tp * memory
+    )
+
+
+@equation("s", hidden="byte", nic="byte/s", wall="communication")
+def stage_transfers(pp, interleave, hidden, tp, eta_net, nic):
+    """Activations and gradients between pipeline stages, a micro-batch."""
+    return where(pp > 1, 2 * interleave * (STAGE_HOP + hidden / (tp * eta_net * nic)), 0 * STAGE_HOP)
+
+
+@equation("s", layer="s", head="s")
+def pass_time(layers, layer, head):
+    """A micro-batch, forward and backward, on one stage with all layers."""
+    return layers * layer + head
+
+
+@equation("s", layer="s", head="s", transfers="s")
+def stage_time(layers, pp, layer, imbalance, head, transfers):
+    """A micro-batch on the slowest stage of a pipeline."""
+    return layers / pp * layer + where(pp > 1, imbalance, 1) * head + transfers
+
+
+@equation("s", once="s", cite=MEGATRON, wall="synchronization")
+def bubble(pp, interleave, once):
+    """Idle time of a stage while the pipeline fills and drains."""
+    return (pp - 1) / interleave * once
+
+
+@equation("s", once="s")
+def times(steps, once):
+    """A time, several times."""
+    return steps * once
+
+
+@equation("s", memory="byte/s")
+def optimizer_time(parameters, shards, memory):
+    """Traffic of the Adam update."""
+    return UPDATE * parameters / shards / memory
+
+
+@equation("", cite="blom1958", wall="synchronization")
+def straggling(sigma, n):
+    """How much the slowest of `n` is behind the mean, for normally distributed step times."""
+    return where(n > 1, sigma * norm_ppf((n - 0.375) / (n + 0.25)), 0)
+
+
+@equation("s", mean="s")
+def step_time(mean, straggle):
+    """One step: all wait for the slowest."""
+    return mean * (1 + straggle)
+
+
+@equation("token")
+def step_tokens(global_batch, context):
+    """Tokens of a step."""
+    return global_batch * context
+
+
+@equation("1/s", step="s")
+def token_rate(tokens, step):
+    """Tokens a second of the whole job."""
+    return tokens / step
+
+
+@equation("FLOP", cite="chowdhery2022")
+def model_flops(tokens, layers, matmuls, heads, head_dim, span, d_model, vocab):
+    """FLOPs of a step that training needs, attention over the full square, recomputation left out."""
+    return 3 * FLOP_PER_MAC * tokens * (layers * (matmuls + 2 * heads * head_dim * span) + d_model * vocab)
+
+
+@equation("FLOP")
+def linear_flops(tokens, layers, matmuls):
+    """Those of the layers' matrix products."""
+    return 3 * FLOP_PER_MAC * tokens * layers * matmuls
+
+
+@equation("")
+def matmul_parameters(k, n, tp):
+    """Parameters of one matrix product that a token uses, all tensor-parallel ranks."""
+    return k * n * tp
+
+
+@equation("s", flops="FLOP", peak="FLOP/s")
+def ideal_time(flops, n, peak):
+    """The model's FLOPs at the peak of all accelerators."""
+    return flops / (n * peak)
+
+
+@equation("s", flops="FLOP", linear="FLOP", peak="FLOP/s", peak8="FLOP/s")
+def ideal_time_fp8(flops, linear, n, peak, peak8):
+    """The same with the layers' matrix products at the 8-bit peak."""
+    return ((flops - linear) / peak + linear / peak8) / n
+
+
+@equation("", flops="FLOP", step="s", peak="FLOP/s")
+def utilization(flops, step, n, peak):
+    """Model FLOPs utilization, of the 16-bit peak."""
+    return flops / (step * n * peak)
+
+
+@equation("s", once="s")
+def per_step(steps, layers, pp, once):
+    """A layer's time over the layers of a stage and the micro-batches of a step."""
+    return steps * layers / pp * once
+
+
+@equation("s", idle="s", transfers="s")
+def pipeline_loss(idle, steps, transfers):
+    """Bubble and transfers between stages."""
+    return idle + steps * transfers
+
+
+@equation("s", work="s", update="s", useful="s")
+def kernel_loss(work, update, useful):
+    """Work and optimizer beyond the ideal time."""
+    return work + update - useful
+
+
+@equation("s", work="s", update="s", useful="s", extra="s")
+def kernel_loss_extra(work, update, useful, steps, layers, extra):
+    """The same less what layers send or redo."""
+    return work + update - useful - steps * layers * extra
+
+
+@equation("s", work="s", update="s", useful="s", moved="s")
+def kernel_loss_moved(work, update, useful, steps, moved):
+    """The same less transfers between stages."""
+    return work + update - useful - steps * moved
+
+
+@equation("s", work="s", update="s", useful="s", extra="s", moved="s")
+def kernel_loss_all(work, update, useful, steps, layers, pp, extra, moved):
+    """The same less both."""
+    return work + update - useful - steps * (layers / pp * extra + moved)
+
+
+@equation("s", step="s", mean="s", wall="synchronization")
+def straggler_loss(step, mean):
+    """What the slowest accelerator costs, a step."""
+    return step - mean
+
+
+@equation("s", step="s")
+def stretched(step, spread):
+    """A time at the far end of its spread (log)."""
+    return step * exp(spread)
+
+
+@equation("s", step="s")
+def shrunk(step, spread):
+    """A time at the near end of its spread (log)."""
+    return step * exp(-spread)

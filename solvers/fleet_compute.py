@@ -1,0 +1,343 @@
+"""One training step over many accelerators: what fleet_efficiency steps out, on scalars or on arrays of plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.equations import collectives as net
+from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations import fleet as eq
+from mlwalls.solvers.equations import memory as memory_eq
+from mlwalls.solvers.equations import node as node_eq
+from mlwalls.solvers.equations import training as train
+from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.shapes import ModelShape
+
+_SUMS = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}
+Recompute = Literal["none", "selective", "half", "full"]
+Collective = Literal["railed", "ring", "tree", "hierarchical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Which equations apply. The parts of a plan are there where any plan in question has them.
+
+    Attributes:
+        tp, pp, cp, ep, interleave, dp: parts of the plan that split something.
+        across: tensor-parallel groups may span scale-up domains.
+        misaligned: some split widths are no multiple of 64.
+        split_norms: sequence parallelism.
+        switch: reduction inside the switch for tensor-parallel groups.
+        chosen: plans tried, the second best as numbers by name, and its step, where the plan was searched.
+    """
+
+    shape: ModelShape
+    recompute: Recompute = "none"
+    zero: int = 1
+    flash: bool = True
+    fp8: bool = False
+    measured: bool = True
+    split_norms: bool = True
+    switch: bool = False
+    collective: Collective = "railed"
+    checkpoint: str = ""
+    parts: bool = False
+    gain: bool = False
+    fused: bool = False
+    hidden_tp: bool = False
+    dropout: bool = False
+    run: bool = False
+    tp: bool = True
+    pp: bool = True
+    cp: bool = True
+    ep: bool = True
+    dp: bool = True
+    interleave: bool = True
+    across: bool = False
+    misaligned: bool = True
+    chosen: tuple[int, tuple[tuple[str, int], ...], float] | None = None
+
+
+@dataclass(slots=True)
+class StepTimes:
+    """What later parts of the answer use; `n` has the model's derived widths bound."""
+
+    n: Numbers
+    m: Value
+    dp: Value
+    steps: Value
+    ranks: Value
+    memory: Value
+    step: Value
+    tokens: Value
+    kept: Value
+    scores: Value | None
+    out: dict[str, Value]
+
+
+def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
+    """Step out one step of a plan in `n` (tp, pp, cp, ep, microbatch, interleave, accelerators, global_batch)."""
+    n = _shape(s, n, d)
+    if "node_network" in n:
+        n = n.bound("nic", d.step("nic", net.of_node(n.node_network, n.domain)))
+    if s.cp:
+        dp = d.step("dp", eq.replicas_of_context(n.accelerators, n.tp, n.pp, n.cp))
+        m = d.step("m", eq.tokens_of_context(n.microbatch, n.context, n.cp))
+        ranks = d.step("ranks", common.product(dp, n.cp))
+    else:
+        dp = ranks = d.step("dp", eq.replicas(n.accelerators, n.tp, n.pp))
+        m = d.step("m", eq.tokens_of(n.microbatch, n.context))
+    steps = d.step("steps", eq.microbatches(n.global_batch, dp, n.microbatch))
+    memory = d.step("memory", eq.sustained_bandwidth(n.bandwidth, n.eta_hbm))
+    rate16, rate, kappa = _rates(s, n, d)
+    layer = _layer(s, n, d, m, rate, rate16, memory, kappa)
+    hidden = d.step("hidden", eq.hidden_bytes(m, n.d_model)) if s.tp or s.pp else None
+    inside = d.step("inside", net.inside_bandwidth(n.link, n.eta_ring)) if s.tp or s.dp else None
+    chi = d.step("chi_in", net.chi_of_link(n.chi, n.link)) if s.tp or s.dp else None
+    talk = _talk(s, n, d, m, hidden, inside, chi)
+    again = _again(s, d, layer)
+    extra = [part for part in (again, talk) if part is not None]
+    both = d.step("extra", common.sum_of_two(*extra)) if len(extra) == 2 else extra[0] if extra else None
+    alone, more = (eq.layer_alone, eq.layer_time) if s.flash else (eq.plain_layer_alone, eq.plain_layer_time)
+    parts = (layer.gemms, layer.attend, layer.elements)
+    one_layer = d.step("layer", alone(*parts) if both is None else more(*parts, both))
+    head = d.step("head", eq.head_time(m, n.d_model, n.vocab, n.tp, rate16, memory))
+    moved = idle = reduce = None
+    v = n.interleave if s.interleave else n.one
+    if s.pp and hidden is not None:
+        moved = d.step("p2p", eq.stage_transfers(n.pp, v, hidden, n.tp, n.eta_net, n.nic))
+        once = d.step("pass", eq.stage_time(n.layers, n.pp, one_layer, n.imb, head, moved))
+        idle = d.step("bubble", eq.bubble(n.pp, v, once))
+    else:
+        once = d.step("pass", eq.pass_time(n.layers, one_layer, head))
+    work = d.step("work", eq.times(steps, once))
+    if s.dp and inside is not None and chi is not None:
+        reduce = _data_parallel(s, n, d, ranks, steps, inside, chi, work if s.zero == 3 else once)
+    update = _update(s, n, d, ranks, memory)
+    spent = [part for part in (work, idle, reduce, update) if part is not None]
+    mean = d.step("mean", _SUMS[len(spent)](*spent))
+    straggle = d.step("straggle", eq.straggling(n.sigma, n.accelerators))
+    step = d.step("step", eq.step_time(mean, straggle))
+    tokens = d.step("tokens", eq.step_tokens(n.global_batch, n.context))
+    out = {"step": step, "throughput": d.step("throughput", eq.token_rate(tokens, step))}
+    out["stragglers"] = d.step("stragglers", eq.straggler_loss(step, mean))
+    if reduce is not None:
+        out["exposed"] = reduce
+    flops = _useful(s, n, d, out, tokens, layer.matmuls)
+    out["mfu"] = d.step("mfu", eq.utilization(flops, step, n.accelerators, n.peak))
+    if again is not None:
+        out["recompute"] = d.step("recompute", eq.per_step(steps, n.layers, n.pp, again))
+    if talk is not None:
+        out["communication"] = d.step("communication", eq.per_step(steps, n.layers, n.pp, talk))
+    if moved is not None and idle is not None:
+        out["pipeline"] = d.step("pipeline", eq.pipeline_loss(idle, steps, moved))
+    rest = (work, update, out["useful"])
+    if both is None:
+        law = eq.kernel_loss(*rest) if moved is None else eq.kernel_loss_moved(*rest, steps, moved)
+    elif moved is None:
+        law = eq.kernel_loss_extra(*rest, steps, n.layers, both)
+    else:
+        law = eq.kernel_loss_all(*rest, steps, n.layers, n.pp, both, moved)
+    out["kernels"] = d.step("kernels", law)
+    return StepTimes(n, m, dp, steps, ranks, memory, step, tokens, layer.kept, layer.scores, out)
+
+
+def _shape(s: Structure, n: Numbers, d: Derivation) -> Numbers:
+    """Bind the widths that follow from the model: mean MLP width, routed parameters, attention span, head size."""
+    if s.shape.moe:
+        law = train.active_ffn(n.moe_layers, n.top_k, n.expert_ffn, n.shared_ffn, n.dense_layers, n.ffn, n.layers)
+        n = n.bound("width", d.step("width", law))
+        if s.ep:
+            routed = memory_eq.routed_parameters(n.moe_layers, n.experts, n.matrices, n.d_model, n.expert_ffn)
+            n = n.bound("routed", d.step("routed", routed))
+    else:
+        n = n.bound("width", n.ffn)
+    span = n.context
+    if s.shape.windowed:
+        pairs = d.step("window_pairs", node_eq.windowed_pairs(n.context, n.window))
+        span = d.step("span", eq.mean_span(n.context, n.full_layers, n.window_layers, pairs, n.layers))
+    latent = s.shape.attention == "mla"
+    core = d.step("core", train.latent_core(n.nope, n.rope, n.v_dim)) if latent else n.head_dim
+    return n.bound("span", span).bound("core", core)
+
+
+def _rates(s: Structure, n: Numbers, d: Derivation) -> tuple[Value, Value, Value]:
+    """Step out the sustained rates of 16-bit products and of the layers' own, and the traffic of elementwise work."""
+    law = (
+        eq.sustained_of_measured(n.s_gemm, n.matmul)
+        if s.measured
+        else eq.sustained_of_peak(n.s_gemm, n.eta_dev, n.peak)
+    )
+    kappa = n.kappa
+    if s.fused:
+        kappa = d.step("kappa_fused", eq.fused_traffic(kappa, n.fused))
+    if s.misaligned:
+        aligned = d.step("aligned", eq.alignment(n.d_model, n.tp, n.align))
+        rate = d.step("rate", eq.slowed(d.step("best", law), aligned))
+        kappa = d.step("kappa_here", eq.misaligned_traffic(kappa, aligned))
+    else:
+        rate = d.step("rate", law)
+    return rate, d.step("rate8", eq.rate_of_fp8(rate, n.s_fp8, n.peak8, n.peak)) if s.fp8 else rate, kappa
+
+
+@dataclass(slots=True)
+class _Layer:
+    gemms: Value
+    attend: Value
+    elements: Value
+    forward: Value | None
+    softmax: Value | None
+    matmuls: Value
+    kept: Value
+    scores: Value | None
+
+
+def _layer(
+    s: Structure, n: Numbers, d: Derivation, m: Value, rate: Value, rate16: Value, memory: Value, kappa: Value
+) -> _Layer:
+    op = d.table("op")
+    if s.shape.attention == "mla":
+        _latent(s, n, d, op)
+    else:
+        op.row("qkv", k=n.d_model, n=node_eq.qkv_shard(n.heads, n.kv_heads, n.core, n.tp))
+        op.row("out", k=node_eq.product_shard(n.heads, n.core, n.tp), n=n.d_model)
+    op.row("up", k=n.d_model, n=node_eq.up_shard(n.matrices, n.width, n.tp))
+    op.row("down", k=train.split(n.width, n.tp), n=n.d_model)
+    gemms = d.sum("gemms", eq.gemm_step(m, op["k"], op["n"], rate, memory))
+    redo = s.recompute in ("half", "full")
+    forward = d.sum("forward", eq.gemm_forward(m, op["k"], op["n"], rate, memory)) if redo else None
+    matmuls = d.sum("matmuls", eq.matmul_parameters(op["k"], op["n"], n.tp))
+    flops = d.step("attention", eq.attention_flops(m, n.span, n.heads, n.core, n.tp))
+    if not s.flash:
+        attend = d.step("attend", eq.plain_attention(flops, rate16))
+    elif s.gain:
+        attend = d.step("attend", eq.flash_forward_gain(flops, n.eta_fa, n.flash_gain, n.peak))
+    else:
+        attend = d.step("attend", eq.flash_forward(flops, n.eta_fa, n.peak))
+    kv = n.heads if s.shape.attention == "mla" else n.kv_heads
+    if s.split_norms and not s.dropout:
+        kept = d.step("kept", eq.kept(n.d_model, n.heads, kv, n.core, n.matrices, n.width, n.tp))
+    else:
+        t_sp = n.tp if s.split_norms else n.one
+        law = eq.kept_masks(n.d_model, n.dropout, t_sp, n.heads, kv, n.core, n.matrices, n.width, n.tp)
+        kept = d.step("kept", law)
+    elements = d.step("elements", eq.elementwise(kappa, m, kept, memory))
+    softmax = scores = None
+    if not s.flash:
+        scores = d.step("scores", eq.kept_scores(n.heads, n.context, n.dropout, n.tp, n.cp if s.cp else n.one))
+        softmax = d.step("softmax", eq.elementwise(kappa, m, scores, memory))
+        elements = d.step("elements_all", common.sum_of_two(elements, softmax))
+    return _Layer(gemms, attend, elements, forward, softmax, matmuls, kept, scores)
+
+
+def _latent(s: Structure, n: Numbers, d: Derivation, op: object) -> None:
+    compressed = s.shape.compressed_query
+    q_rank, inner = (n.q_rank, n.q_rank) if compressed else (n.zero, n.d_model)
+    every = d.step("latent_in", node_eq.latent_in_elements(n.d_model, q_rank, n.kv_rank, n.rope))
+    law = node_eq.latent_out_elements(inner, n.heads, n.nope, n.rope, n.kv_rank, n.v_dim, n.d_model)
+    columns = d.step("columns", train.latent_columns(every, d.step("latent_out", law), n.heads, n.v_dim, n.d_model))
+    op.row("qkv", k=n.d_model, n=train.split(columns, n.tp))  # type: ignore[attr-defined]
+    op.row("out", k=node_eq.product_shard(n.heads, n.v_dim, n.tp), n=n.d_model)  # type: ignore[attr-defined]
+
+
+def _again(s: Structure, d: Derivation, layer: _Layer) -> Value | None:
+    """Step out what a layer does again in its backward pass."""
+    if s.recompute == "full" and layer.forward is not None:
+        return d.step("again", eq.redone(layer.forward, layer.elements, layer.attend))
+    if s.recompute == "half" and layer.forward is not None:
+        return d.step("again", eq.redone_half(layer.forward, layer.elements))
+    if s.recompute == "selective":
+        return (
+            layer.elements if layer.softmax is None else d.step("again", common.sum_of_two(layer.attend, layer.softmax))
+        )
+    return None
+
+
+def _talk(
+    s: Structure, n: Numbers, d: Derivation, m: Value, hidden: Value | None, inside: Value | None, chi: Value | None
+) -> Value | None:
+    """Step out tensor-, context- and expert-parallel communication of one layer."""
+    talk: Value | None = None
+    if inside is None or chi is None:
+        return None
+    if s.tp and hidden is not None:
+        within = d.step("within", net.inside_bandwidth(n.link, n.eta_switch)) if s.switch else inside
+        if s.across:
+            nodes = d.step("tp_nodes", net.nodes_of(n.tp, n.domain))
+            latency = d.step("tp_latency", net.ring_latency(n.two, n.tp, nodes, chi, n.chi, n.hop_across))
+            bandwidth = d.step("tp_bandwidth", net.group_bandwidth(nodes, within, n.eta_net, n.nic, n.tp))
+            once = d.step("tp_once", net.collective(n.two, n.tp, latency, hidden, bandwidth))
+            talk = d.step("tp_time", net.several(n.all_reduces, once))
+        else:
+            talk = d.step("tp_time", net.tensor_parallel(n.all_reduces, n.tp, chi, hidden, within))
+        if s.hidden_tp:
+            talk = d.step("tp_exposed", net.unhidden(talk, n.w_tp))
+    if s.cp:
+        gathered = d.step("cp_bytes", net.context_bytes(n.microbatch, n.context, n.kv_heads, n.tp, n.core))
+        group = d.step("cp_group", common.product(n.tp, n.cp))
+        nodes = d.step("cp_nodes", net.nodes_of(group, n.domain))
+        latency = d.step("cp_latency", net.ring_latency(n.one, n.cp, nodes, chi, n.chi, n.hop_across))
+        bandwidth = d.step("cp_bandwidth", net.group_bandwidth(nodes, inside, n.eta_net, n.nic, group))
+        once = d.step("cp_once", net.collective(n.one, n.cp, latency, gathered, bandwidth))
+        extra = d.step("cp_time", net.several(n.cp_gathers, once))
+        talk = extra if talk is None else d.step("tp_cp", common.sum_of_two(talk, extra))
+    if s.shape.moe and s.ep:
+        law = net.all_to_all(n.ep, m, n.tp, n.d_model, n.top_k, n.domain, inside, n.eta_net, n.nic, n.w_dp)
+        extra = d.step("ep_time", law)
+        talk = extra if talk is None else d.step("talk", common.sum_of_two(talk, extra))
+    return talk
+
+
+def _data_parallel(
+    s: Structure, n: Numbers, d: Derivation, ranks: Value, steps: Value, inside: Value, chi: Value, cover: Value
+) -> Value:
+    if s.shape.moe and s.ep:
+        own = d.step("own", net.own_parameters_experts(n.parameters, n.routed, n.ep, n.tp, n.pp))
+    else:
+        own = d.step("own", net.own_parameters(n.parameters, n.tp, n.pp))
+    if s.zero == 3:
+        volume = d.step("dp_bytes", net.sharded_volume(steps, own, n.pp))
+        messages = d.step("messages", net.sharded_messages(steps, n.layers, n.pp))
+    else:
+        volume = d.step("dp_bytes", net.gradient_volume(own))
+        messages = d.step("messages", net.gradient_messages(n.layers, n.pp, n.buckets))
+    nodes = d.step("dp_nodes", net.nodes_of_replicas(ranks, n.tp, n.domain))
+    if s.collective == "hierarchical":
+        g = d.step("dp_members", net.members(ranks, n.domain, n.tp))
+        law = net.hierarchical(volume, g, inside, nodes, n.eta_net, n.nic, messages, n.hop_across)
+        time = d.step("dp_time", law)
+    else:
+        if s.collective == "railed":
+            law = net.railed_bandwidth(nodes, inside, n.eta_net, n.nic, n.domain, n.tp, ranks)
+            latency = net.ring_latency(n.one, ranks, nodes, chi, n.chi, n.hop_across)
+        else:
+            law = net.plain_bandwidth(nodes, inside, n.eta_net, n.nic)
+            plain = net.plain_ring_latency if s.collective == "ring" else net.tree_latency
+            latency = plain(ranks, nodes, n.hop_across)
+        bandwidth = d.step("dp_bandwidth", law)
+        hops = d.step("dp_latency", latency)
+        time = d.step("dp_time", net.data_parallel(ranks, volume, bandwidth, messages, hops))
+    return d.step("exposed", net.exposed(n.w_dp, time, cover))
+
+
+def _update(s: Structure, n: Numbers, d: Derivation, ranks: Value, memory: Value) -> Value:
+    """Step out the optimizer's time: all parameters of a stage over all ranks, or each rank its own."""
+    if s.zero or not (s.shape.moe and s.ep):
+        mine = d.step("mine", net.own_parameters(n.parameters, n.tp, n.pp))
+    else:
+        mine = d.step("mine", net.own_parameters_experts(n.parameters, n.routed, n.ep, n.tp, n.pp))
+    return d.step("optimizer", eq.optimizer_time(mine, ranks if s.zero else n.one, memory))
+
+
+def _useful(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value], tokens: Value, matmuls: Value) -> Value:
+    """Step out the model's FLOPs and their time at the peaks of the formats used."""
+    flops = d.step("flops", eq.model_flops(tokens, n.layers, matmuls, n.heads, n.core, n.span, n.d_model, n.vocab))
+    if s.fp8:
+        linear = d.step("linear", eq.linear_flops(tokens, n.layers, matmuls))
+        law = eq.ideal_time_fp8(flops, linear, n.accelerators, n.peak, n.peak8)
+    else:
+        law = eq.ideal_time(flops, n.accelerators, n.peak)
+    out["useful"] = d.step("useful", law)
+    return flops

@@ -1,0 +1,274 @@
+"""How fast does training run on a fleet, where does the rest go, does it fit, and which parallel plan is best?
+
+One step: additive roofline of every matrix product, flash attention, elementwise traffic, tensor-, context- and expert-parallel
+collectives in every layer, 1F1B or interleaved pipelines [Narayanan 2021], data-parallel traffic less what hides [Rajbhandari
+2020], the slowest of n accelerators [Blom 1958], checkpoints, failures and restarts [Daly 2006]. Memory by class [Korthikanti
+2022], counted for the layer at hand. Constants are fitted on published training runs (zoo/calibration/training).
+
+Sizes of the plan that are not given are searched; so are recomputation and sharding (ZeRO; 3 is FSDP). Context-parallel (`cp`),
+expert-parallel (`ep`) and interleaving (`interleave`) sizes are given with `set`. The waterfall is in seconds of a delivered step
+and adds up.
+
+Assumed, with ranges: the network per accelerator where not given, one failure in 50,000 accelerator-hours (8,000 for a first
+big run), 10 s a checkpoint, 10 minutes a restart.
+
+Not modelled: framework quality (1.3x between published runs of equal plans), congestion and topology, imbalance of experts,
+data loading, evaluation, silent corruption, offloading.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field
+
+from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations import fleet as fleet_eq
+from mlwalls.solvers.equations import reliability as eq
+from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.fleet_compute import Recompute, Structure, training_step
+from mlwalls.solvers.fleet_failures import resolve_checkpoint, resolve_failures, step_failures
+from mlwalls.solvers.fleet_memory import training_memory
+from mlwalls.solvers.fleet_numbers import fixed_numbers, resolve_network, variant_numbers
+from mlwalls.solvers.fleet_plans import SIZES, Found, Given, Model, fastest, problems
+from mlwalls.solvers.fleet_words import (
+    ARGUMENTS,
+    LOSSES,
+    FleetResult,
+    Subject,
+    plan_arguments,
+    present,
+)
+from mlwalls.solvers.lookup import find
+from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.shapes import resolve_model
+from mlwalls.solvers.solver import Problem, Solver, SolverRequest
+from mlwalls.zoo import Zoo
+
+TOKENS_A_STEP = 4_000_000
+LARGEST = 1_000_000
+Option = Literal[
+    "fp8",
+    "no_flash",
+    "no_sequence_parallel",
+    "ring",
+    "tree",
+    "hierarchical",
+    "storage_checkpoint",
+    "async_checkpoint",
+    "memory_checkpoint",
+]
+
+
+class FleetRequest(SolverRequest):
+    """Arguments of the fleet_efficiency tool."""
+
+    model: str = Field(description='Language model, e.g. "llama-3.1-70b".')
+    hardware: str = Field(description='E.g. "h100".')
+    n_accelerators: int = Field(ge=1, le=LARGEST, description="E.g. 1024.")
+    seq_len: int = Field(default=4096, ge=1, le=10_000_000, description="Tokens.")
+    global_batch: int | None = Field(default=None, ge=1, le=10_000_000, description="Sequences a step.")
+    tensor_parallel: int | None = Field(default=None, ge=1, le=LARGEST, description="Left out: searched.")
+    pipeline_parallel: int | None = Field(default=None, ge=1, le=LARGEST, description="Likewise.")
+    microbatch: int | None = Field(default=None, ge=1, le=LARGEST, description="Likewise.")
+    recompute: Recompute | None = Field(default=None, description="Likewise.")
+    zero: int | None = Field(default=None, ge=0, le=3, description="Likewise; 3: FSDP.")
+    options: list[Option] = Field(default_factory=list, max_length=9, description="Unlike the usual.")
+    network: str = Field(default="", description='E.g. "infiniband-ndr".')
+    failures: list[str] = Field(
+        default_factory=list,
+        max_length=12,
+        description='["50000"] accelerator-hours each, ["llama3-405b-54day"], or a node\'s parts ["8x50000","2x100000"].',
+    )
+    total_tokens: float | None = Field(default=None, gt=0, le=1e18, description="Of the run.")
+
+
+def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
+    """Take every branch of the request; search what the plan leaves open.
+
+    Raises:
+        CallError: a name names nothing, or a model or chip cannot be trained with this tool.
+    """
+    n = Numbers()
+    warnings: list[str] = []
+    model = find(zoo, "models", "model", request.model, warnings)
+    hardware = find(zoo, "hardware", "hardware", request.hardware, warnings)
+    n.defined("one", 1)
+    n.defined("zero", 0)
+    n.defined("tp", 1)
+    shape = resolve_model(n, model, "bf16", "bf16", 1)
+    if shape.attention == "none" or shape.linear:
+        raise CallError(
+            "model", f"{model.name} has layers that this tool cannot train yet.", repair={"model": "llama-3.1-8b"}
+        )
+    touched = {text.partition("=")[0].strip() for text in request.set_}
+    base = fixed_numbers(n, hardware, shape, set(request.options), touched, warnings)
+    network = resolve_network(n, hardware, request.network, zoo, warnings)
+    parts = resolve_failures(n, request.failures, zoo, warnings)
+    resolve_checkpoint(n, base.checkpoint, hardware)
+    base = replace(base, parts=parts, run=request.total_tokens is not None)
+    batch = request.global_batch or _default_batch(request)
+    n.you("accelerators", request.n_accelerators)
+    n.you("context", request.seq_len, "token")
+    if request.global_batch is not None:
+        n.you("global_batch", batch)
+    else:
+        n.assumed("global_batch", batch, max(1, batch / 4), batch * 4)
+        warnings.append(f"global_batch not given: {batch} sequences of {request.seq_len} tokens taken")
+    if request.total_tokens is not None:
+        n.you("total", request.total_tokens, "token")
+    given = given_sizes(request)
+    n.override([text for text in request.set_ if text.partition("=")[0].strip() not in SIZES])
+    limits = Model(
+        int(n.layers.value),
+        int(n.heads.value),
+        int(n.heads.value if shape.attention == "mla" else n.kv_heads.value),
+        int(n.experts.value) if shape.moe else 1,
+        int(n.d_model.value),
+        int(n.domain.value),
+        request.n_accelerators,
+        int(n.global_batch.value),
+        request.seq_len,
+    )
+    search = _Search(base, n, request)
+    wrong = problems(limits, given)
+    found = None if wrong else search(limits, given)
+    nearest = None
+    if found is None:
+        wrong = wrong or ["no sizes of the rest go with those given"]
+        found = search(limits, {}, near=given)
+    elif not found.fits:
+        nearest = (
+            search(limits, {}, near=given, free=True)
+            if given or request.zero is not None or request.recompute
+            else None
+        )
+    if found is None:
+        raise CallError(
+            "global_batch",
+            f"{batch} sequences cannot be shared out over {request.n_accelerators} accelerators.",
+            repair={"global_batch": request.n_accelerators},
+        )
+    nearest = nearest if nearest is not None and nearest.fits else None
+    grown = None if found.fits or nearest else search.grown(limits)
+    numbers = variant_numbers(n, found.structure)
+    for symbol, size in found.sizes.items():
+        if given.get(symbol) == size:
+            numbers.you(symbol, size)
+        else:
+            numbers.chosen(symbol, size)
+    numbers.settle({*SIZES, *touched})
+    several = found.tried > 1 and found.second
+    chosen = (found.tried, tuple(found.second.items()), found.second_step) if several else None
+    structure = replace(found.structure, chosen=chosen)
+    scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
+    scenario |= {"model": model.id, "hardware": hardware.id, "global_batch": limits.global_batch}
+    scenario.pop("detail", None)
+    if network:
+        scenario["network"] = network
+    if not wrong:
+        scenario |= plan_arguments(found, limits, request.set_)
+    subject = Subject(model.name, hardware.name, request, found, limits, tuple(wrong), nearest, grown)
+    return Problem(structure, numbers, warnings, scenario, subject)
+
+
+def given_sizes(request: FleetRequest) -> dict[str, int]:
+    """Return the plan's sizes that are given, by argument or `set`.
+
+    Raises:
+        CallError: a size that is set is no whole number above 0.
+    """
+    given = {size: value for size, name in ARGUMENTS.items() if (value := getattr(request, name)) is not None}
+    for text in request.set_:
+        size, _, number = (part.strip() for part in text.partition("="))
+        if size not in SIZES:
+            continue
+        if not (number.isdecimal() and 1 <= int(number) <= LARGEST):
+            fixed = [f"{size}=1" if other == text else other for other in request.set_]
+            raise CallError("set", f"{text!r}: {size} must be a whole number above 0.", repair={"set": fixed})
+        given[size] = int(number)
+    return given
+
+
+def _default_batch(request: FleetRequest) -> int:
+    """About four million tokens, shared out evenly over the accelerators, one sequence each at least."""
+    wanted = max(1.0, TOKENS_A_STEP / request.seq_len)
+    count = request.n_accelerators
+    if count & (count - 1) == 0:
+        return max(count, 1 << round(math.log2(wanted)))
+    return int(count * max(1, round(wanted / count)))
+
+
+class _Search:
+    """The search over plans of one request."""
+
+    def __init__(self, base: Structure, n: Numbers, request: FleetRequest) -> None:
+        self.base, self.n, self.request = base, n, request
+        self.assigned = [text for text in request.set_ if text.partition("=")[0].strip() == "all_reduces"]
+
+    def __call__(self, limits: Model, given: Given, near: Given | None = None, free: bool = False) -> Found | None:
+        r = self.request
+        recompute: list[Recompute] = ["none", "selective", "half", "full"] if free or not r.recompute else [r.recompute]
+        zero = [1, 2, 3] if free or r.zero is None else [r.zero]
+        sizes = {"accelerators": float(limits.accelerators), "global_batch": float(limits.global_batch)}
+        here = self.n.replaced(sizes)
+
+        def numbers(structure: Structure) -> Numbers:
+            variant = variant_numbers(here, structure)
+            variant.override(self.assigned)
+            return variant
+
+        return fastest(limits, given, self.base, recompute, zero, numbers, compute, near)
+
+    def grown(self, limits: Model) -> int | None:
+        """The fewest accelerators, doubling, that hold the model with a plan of their own."""
+        for factor in (2, 4, 8, 16, 32, 64, 128):
+            count = limits.accelerators * factor
+            batch = limits.global_batch * max(1, count // limits.global_batch)
+            found = self(replace(limits, accelerators=count, global_batch=batch), {}, free=True)
+            if found is not None and found.fits:
+                return count
+        return None
+
+
+def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
+    """Step out time, memory, failures and the waterfall; keys are the results' symbols."""
+    t = training_step(s, n, d)
+    out = dict(t.out)
+    out |= {"dp": t.dp, "steps": t.steps}
+    out |= training_memory(s, n, d, t)
+    out |= step_failures(s, n, d)
+    out["delivered"] = d.step("delivered", eq.delivered_step(t.step, out["goodput"]))
+    out["failures"] = d.step("failures", common.difference(out["delivered"], t.step))
+    out["step_low"] = d.step("step_low", fleet_eq.shrunk(t.step, n.spread))
+    out["step_high"] = d.step("step_high", fleet_eq.stretched(t.step, n.spread))
+    if s.run:
+        out["run"] = d.step("run", eq.run_time(out["delivered"], n.total, t.tokens))
+        out["accelerator_time"] = d.step("accelerator_time", eq.accelerator_time(out["run"], n.accelerators))
+    largest = d.choose("largest_loss", "max", [out[k] for k in LOSSES if k in out])
+    out["binding_share"] = d.step("binding_share", common.ratio(largest.value, out["delivered"]))
+    if d.record and s.chosen is not None:
+        tried, second, step = s.chosen
+        d.tried("plans", tried, "lowest", t.step, dict(second), step)
+    return out
+
+
+SOLVER = Solver(
+    name="fleet_efficiency",
+    question="How fast does training run on these accelerators, does it fit, and where does the efficiency go?",
+    guidance=(
+        "Step time, MFU, memory, best parallel plan or yours, waterfall of losses, failures, hours; from one accelerator up. "
+        "Set cp, ep, interleave for those sizes."
+    ),
+    walls=("memory_capacity", "communication", "synchronization", "reliability"),
+    request=FleetRequest,
+    result=FleetResult,
+    resolve=resolve,
+    compute=compute,
+    present=present,
+    example={"model": "llama-3.1-70b", "hardware": "h100", "n_accelerators": 1024},
+    slow=True,
+)

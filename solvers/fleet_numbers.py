@@ -1,0 +1,153 @@
+"""The numbers of a training job: chip, network, calibrated constants; and those that a plan's variant changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.fleet_compute import Structure
+from mlwalls.solvers.fleet_plans import SIZES
+from mlwalls.solvers.formats import formats_of
+from mlwalls.solvers.lookup import find
+from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.shapes import ModelShape
+from mlwalls.zoo import Entry, Zoo
+from mlwalls.zoo.calibrations import calibration
+
+# Network of one accelerator in usual clusters of its generation, byte/s.
+NIC = {"volta": 6.25e9, "ampere": 25e9, "hopper": 50e9, "blackwell": 50e9}
+FLASH_GAIN = {"ampere": 1.6, "tpu": 2.0}
+CONSTANTS = ("s_gemm", "kappa", "eta_fa", "eta_hbm", "w_dp", "eta_net", "align", "imb", "sigma", "chi")
+# Symbols that are left out of the work unless they are set.
+OPTIONAL = ("dropout", "w_tp", "fused")
+
+
+def fixed_numbers(
+    n: Numbers, hardware: Entry, shape: ModelShape, options: set[str], touched: set[str], warnings: list[str]
+) -> Structure:
+    """Read the chip and the constants, which no plan changes; return the structure of whatever plan.
+
+    Raises:
+        CallError: the chip lacks a figure that training needs.
+    """
+    tpu = hardware.text("type") == "tpu"
+    formats = formats_of(hardware)
+    usable = [f for f in ("bf16", "fp16", "fp32") if f in formats]
+    if not usable or not hardware.has("memory.bandwidth") or not hardware.has("memory.capacity"):
+        raise CallError(
+            "hardware",
+            f"the zoo lacks a peak, bandwidth or capacity of {hardware.name}.",
+            repair={"hardware": "nvidia-h100-sxm-80gb"},
+        )
+    if "fp8" in options and "fp8" not in formats:
+        raise CallError("options", f"{hardware.name} has no fp8 unit.", repair={"options": sorted(options - {"fp8"})})
+    n.zoo("peak", hardware, f"peak.{usable[0]}", "FLOP/s")
+    n.zoo("bandwidth", hardware, "memory.bandwidth", "byte/s")
+    driver = hardware.has("memory.driver")
+    n.zoo("driver" if driver else "capacity", hardware, "memory.driver" if driver else "memory.capacity", "byte")
+    constants: dict[str, Any] = calibration("training")["constants"]
+    for name in CONSTANTS:
+        n.calibrated(constants, name)
+    n.calibrated(constants, "eta_nvlink", "eta_ring")
+    n.calibrated(constants, "eta_switch")
+    if "fp8" in options:
+        n.zoo("peak8", hardware, "peak.fp8", "FLOP/s")
+        n.calibrated(constants, "s_fp8")
+    measured = hardware.has("measured.matmul_bf16") and usable[0] != "fp32" and not tpu
+    if tpu:
+        n.calibrated(constants, "eta_tpu", "eta_dev")
+    elif measured:
+        n.zoo("matmul", hardware, "measured.matmul_bf16", "FLOP/s")
+    else:
+        n.assumed("eta_dev", 0.775, 0.65, 0.87, source="mleng")
+        warnings.append(f"{hardware.name}: no published matmul rate, 0.775 of the peak assumed")
+    family = hardware.text("family")
+    gain = FLASH_GAIN["tpu"] if tpu else FLASH_GAIN.get(family, 1.0)
+    n.assumed("flash_gain", gain, 1.0, 2.0, source="cal_training")
+    n.assumed("fused", 0.5 if tpu else 1, 0.5, 1, source="cal_training")
+    n.assumed("dropout", 0, 0, 1)
+    n.assumed("w_tp", 0, 0, 0.65, source="cal_training")
+    n.assumed("frag", 1.08, 1, 1.2, source="cal_training")
+    n.assumed("driver_context", 2**30, 0.5 * 2**30, 3 * 2**30, "byte", source="cal_training")
+    n.assumed("gradient_width", 4, 2, 4, "byte", source="narayanan2021")
+    n.assumed("buckets", 16, 1, 64, source="cal_training")
+    n.assumed("hop_across", 9.6e-6, 2e-6, 2e-5, "s", source="nccl")
+    n.defined("two", 2)
+    n.defined("cp_gathers", 3)
+    n.calibrated(calibration("training")["intervals"], "step_time", "spread")
+    if shape.moe:
+        warnings.append("extrapolated: no mixture of experts among the runs that the constants are fitted on")
+    elif hardware.id not in calibration("training")["domain"]["hardware"] and not tpu:
+        warnings.append(f"extrapolated: no run on {hardware.name} among those that the constants are fitted on")
+    whole = "no_sequence_parallel" in options
+    return Structure(
+        shape,
+        flash="no_flash" not in options,
+        fp8="fp8" in options,
+        measured=measured,
+        split_norms=not whole,
+        switch=whole and family in ("hopper", "blackwell"),
+        collective=next((c for c in ("ring", "tree", "hierarchical") if c in options), "railed"),
+        checkpoint=next((o.removesuffix("_checkpoint") for o in sorted(options) if o.endswith("_checkpoint")), ""),
+        gain=gain != 1 or "flash_gain" in touched,
+        fused=tpu or "fused" in touched,
+        hidden_tp="w_tp" in touched,
+        dropout="dropout" in touched,
+    )
+
+
+def resolve_network(n: Numbers, hardware: Entry, network: str, zoo: Zoo, warnings: list[str]) -> str:
+    """Read the links inside a scale-up domain and across; returns the id of the network named, if any.
+
+    Raises:
+        CallError: the network names nothing, or has no bandwidth.
+    """
+    tpu = hardware.text("type") == "tpu"
+    if hardware.has("link.bandwidth"):
+        n.zoo("link", hardware, "link.bandwidth", "byte/s")
+    elif hardware.has("host.bandwidth"):
+        n.zoo("link", hardware, "host.bandwidth", "byte/s")
+    else:
+        n.assumed("link", 31e9, 15e9, 63e9, "byte/s", source="pcisig")
+    if hardware.has("link.domain"):
+        n.zoo("domain", hardware, "link.domain", "")
+    else:
+        n.assumed("domain", 4096 if tpu else 8, 2, 9216, source="mlnet")
+    if network:
+        return _named_network(n, network, zoo, warnings)
+    if tpu:
+        n.alias("nic", "link")
+    else:
+        usual = NIC.get(hardware.text("family"), 25e9)
+        n.assumed("nic", usual, usual / 2, usual * 2, "byte/s", source="mlnet")
+    return ""
+
+
+def _named_network(n: Numbers, network: str, zoo: Zoo, warnings: list[str]) -> str:
+    entry = find(zoo, "fabrics", "network", network, warnings)
+    rates = {path: number for path, number in entry.numbers() if number.unit == "byte/s"}
+    kind = entry.text("type")
+    path = next((p for p in rates if not p.endswith("per_nic")), None)
+    if kind not in ("scale_out", "node_scale_out") or path is None:
+        known = [
+            e.id
+            for e in zoo.entries("fabrics")
+            if e.text("type") in ("scale_out", "node_scale_out") and any(m.unit == "byte/s" for _, m in e.numbers())
+        ]
+        raise CallError("network", f"{entry.name} is no network between nodes with a bandwidth.", choices=known[:6])
+    if kind == "node_scale_out":
+        n.zoo("node_network", entry, path, "byte/s")
+    else:
+        n.zoo("nic", entry, path, "byte/s")
+    if entry.id.startswith("ethernet"):
+        n.assumed("hop_across", 11.6e-6, 9.6e-6, 2e-5, "s", source="nccl")
+    return entry.id
+
+
+def variant_numbers(n: Numbers, s: Structure) -> Numbers:
+    """Return a copy with what recomputation changes, and places for the plan's sizes."""
+    numbers = n.replaced({})
+    numbers.defined("all_reduces", 6 if s.recompute == "full" else 4)
+    for symbol in SIZES:
+        numbers.defined(symbol, 1)
+    return numbers

@@ -1,0 +1,193 @@
+"""Plans of parallelism: which are possible, and the fastest that fits, searched on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.fleet_compute import Recompute, Structure
+from mlwalls.solvers.numbers import Numbers
+
+SIZES = ("tp", "pp", "cp", "ep", "microbatch", "interleave")
+LONG_CONTEXT = 16384
+# How much longer than the mean the longest stage of a searched pipeline may be.
+UNEVEN = 1.1
+Given = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What limits a plan."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    experts: int
+    d_model: int
+    domain: int
+    accelerators: int
+    global_batch: int
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The fastest plan that fits (or, with `fits` false, the one that needs least memory), and what came second.
+
+    Attributes:
+        second: sizes of the second fastest plan of the same recomputation and sharding, empty where there is none.
+    """
+
+    structure: Structure
+    sizes: dict[str, int]
+    fits: bool
+    tried: int
+    second: dict[str, int]
+    second_step: float
+
+
+def problems(m: Model, plan: Given) -> list[str]:
+    """Say what makes the given sizes impossible, whatever the others are."""
+    found = []
+    tp, pp, cp, ep = (plan.get(k, 1) for k in SIZES[:4])
+    if m.heads % tp:
+        found.append(f"tensor_parallel={tp} does not divide {m.heads} attention heads")
+    elif m.kv_heads % tp and tp % m.kv_heads:
+        found.append(f"tensor_parallel={tp} does not share out {m.kv_heads} KV heads")
+    if pp > m.layers:
+        found.append(f"pipeline_parallel={pp} is more than {m.layers} layers")
+    if ep > m.experts:
+        found.append(f"ep={ep} expert ranks are more than {m.experts} experts")
+    elif m.experts % ep:
+        found.append(f"ep={ep} expert ranks do not divide {m.experts} experts")
+    inner = tp * pp * cp
+    if m.accelerators % inner:
+        product_of = " x ".join(f"{k} {plan[k]}" for k in SIZES[:3] if k in plan)
+        found.append(f"{product_of} does not divide {m.accelerators} accelerators")
+    v = plan.get("interleave", 1)
+    if v > 1 and v * pp > m.layers >= pp:
+        found.append(f"interleave={v} x {pp} stages are more than {m.layers} layers")
+    if m.global_batch % plan.get("microbatch", 1):
+        found.append(f"microbatch={plan['microbatch']} does not divide global_batch={m.global_batch}")
+    if found or "tp" not in plan or "pp" not in plan:
+        return found
+    dp = m.accelerators // inner
+    batch = dp * plan.get("microbatch", 1)
+    if m.global_batch % batch:
+        found.append(f"global_batch={m.global_batch} is no multiple of {batch}, replicas times micro-batch")
+    return found
+
+
+def _powers(limit: int) -> list[int]:
+    return [2**k for k in range(21) if 2**k <= limit]
+
+
+def candidates(m: Model, given: Given) -> dict[str, list[int]]:
+    """Return the sizes to try, a given one alone."""
+    stages = [p for p in range(1, min(128, m.layers) + 1) if -(-m.layers // p) * p <= UNEVEN * m.layers]
+    options = {
+        "tp": _powers(min(m.domain, 64)),
+        "pp": [p for p in stages if p <= m.accelerators],
+        "cp": _powers(64) if m.context > LONG_CONTEXT else [1],
+        "ep": [e for e in _powers(m.experts) if m.experts % e == 0],
+        "microbatch": _powers(32),
+        "interleave": list(range(1, 9)),
+    }
+    return {k: [given[k]] if k in given else options[k] for k in SIZES}
+
+
+def possible(m: Model, given: Given) -> Iterator[tuple[int, ...]]:
+    """Yield the possible combinations of sizes."""
+    o = candidates(m, given)
+    for tp, pp, cp in product(o["tp"], o["pp"], o["cp"]):
+        inner = tp * pp * cp
+        if m.heads % tp or (m.kv_heads % tp and tp % m.kv_heads) or m.accelerators % inner or pp > m.layers:
+            continue
+        dp = m.accelerators // inner
+        for ep, batch in product(o["ep"], o["microbatch"]):
+            if (dp * cp) % ep or m.global_batch % (dp * batch):
+                continue
+            steps = m.global_batch // (dp * batch)
+            for v in o["interleave"]:
+                if v == 1 or (pp > 1 and m.layers >= pp * v and steps % pp == 0):
+                    yield tp, pp, cp, ep, batch, v
+
+
+def shaped(base: Structure, m: Model, *plans: Mapping[str, int]) -> Structure:
+    """Return the structure with the parts that any of some plans has."""
+
+    def any_of(key: str) -> bool:
+        return any(plan[key] > 1 for plan in plans)
+
+    return replace(
+        base,
+        tp=any_of("tp"),
+        pp=any_of("pp"),
+        cp=any_of("cp"),
+        ep=any_of("ep"),
+        interleave=any_of("interleave"),
+        dp=any(m.accelerators > plan["tp"] * plan["pp"] for plan in plans),
+        across=any(plan["tp"] > m.domain for plan in plans),
+        misaligned=any(m.d_model % (64 * plan["tp"]) for plan in plans),
+    )
+
+
+def fastest(
+    m: Model,
+    given: Given,
+    base: Structure,
+    recompute: Sequence[Recompute],
+    zero: Sequence[int],
+    numbers: Callable[[Structure], Numbers],
+    compute: Callable[[Any, Numbers, Derivation], Mapping[str, Value]],
+    near: Given | None = None,
+) -> Found | None:
+    """Try every possible plan in every variant; None where there is none.
+
+    Args:
+        numbers: gives a variant's numbers, whose sizes are replaced by arrays.
+        compute: the solver's own.
+        near: sizes to stay as near to as can be, by factors of two; speed decides between equals.
+    """
+    import numpy
+
+    plans = list(possible(m, given))
+    if not plans:
+        return None
+    columns = {k: numpy.array(c, dtype=float) for k, c in zip(SIZES, zip(*plans, strict=True), strict=True)}
+    far = numpy.zeros(len(plans))
+    for size, wanted in (near or {}).items():
+        far = far + numpy.abs(numpy.log2(columns[size] / wanted))
+    whole = shaped(base, m, *(dict(zip(SIZES, plan, strict=True)) for plan in plans))
+    best: tuple[bool, float, float] | None = None
+    found: Found | None = None
+    variants = list(product(recompute, zero))
+    for again, stage in variants:
+        structure = replace(whole, recompute=again, zero=stage)
+        out = compute(structure, numbers(structure).replaced(columns), Derivation(record=False))
+        step = numpy.broadcast_to(out["step"].value, len(plans))
+        room = numpy.broadcast_to(out["headroom"].value, len(plans))
+        # Pipelines keep gradients whole over their micro-batches, so that stage 2 is searched without them.
+        usable = (room >= 0) & ((stage != 2) | (columns["pp"] == 1) | (len(zero) == 1))
+        some = bool(usable.any())
+        order = numpy.lexsort((step, numpy.where(usable, far, numpy.inf))) if some else numpy.argsort(-room)
+        first = int(order[0])
+        key = (not some, float(far[first]) if some else 0.0, float(step[first] if some else -room[first]))
+        if best is not None and key >= best:
+            continue
+        best = key
+        after = int(order[1]) if some and near is None and len(plans) > 1 and usable[order[1]] else None
+        sizes = dict(zip(SIZES, plans[first], strict=True))
+        second = {} if after is None else dict(zip(SIZES, plans[after], strict=True))
+        found = Found(
+            shaped(structure, m, sizes, second or sizes),
+            sizes,
+            some,
+            len(plans) * len(variants),
+            second,
+            0.0 if after is None else float(step[after]),
+        )
+    return found

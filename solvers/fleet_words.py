@@ -1,0 +1,175 @@
+"""The fleet_efficiency tool's typed result and its wording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from mlwalls.solvers.derivation import Derivation
+from mlwalls.solvers.fleet_plans import LONG_CONTEXT, Found, Model
+from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
+from mlwalls.solvers.words import count, figure, first, fit_result, seconds
+
+LOSSES = {
+    "kernels": ("kernels below peak", "compute_throughput"),
+    "recompute": ("recomputation", "memory_capacity"),
+    "communication": ("tensor-, context- and expert-parallel traffic", "communication"),
+    "pipeline": ("the pipeline bubble", "synchronization"),
+    "exposed": ("data-parallel traffic", "communication"),
+    "stragglers": ("stragglers", "synchronization"),
+    "failures": ("checkpoints and failures", "reliability"),
+}
+MEMORY = {
+    "weights": "weights",
+    "gradients": "gradients",
+    "adam": "optimizer states",
+    "activations": "activations",
+    "logits": "logits",
+}
+ARGUMENTS = {"tp": "tensor_parallel", "pp": "pipeline_parallel", "microbatch": "microbatch"}
+RECOMPUTE = {
+    "none": "no recomputation",
+    "selective": "selective recomputation",
+    "half": "every other product recomputed",
+    "full": "full recomputation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the wording needs besides numbers.
+
+    Attributes:
+        wrong: what makes the caller's plan impossible; `found` is then the nearest plan that is not.
+        nearest: the nearest plan that fits, where the caller's does not.
+        grown: how many accelerators hold the model, where these do not.
+    """
+
+    model: str
+    hardware: str
+    request: Any
+    found: Found
+    limits: Model
+    wrong: tuple[str, ...]
+    nearest: Found | None
+    grown: int | None
+
+
+class FleetResult(SolverResult):
+    """Typed outputs; seconds are of one step, memory of one accelerator; losses that the plan does not have are left out."""
+
+    plan: str = Field(description="Parallel sizes, recomputation and sharding.")
+    fits: bool
+    step_s: float = Field(description="Expected step.")
+    step_low_s: float
+    step_high_s: float
+    throughput_tokens_per_s: float = Field(description="Of the whole job, without failures.")
+    mfu_percent: float = Field(description="Model FLOPs utilization, full-square attention, 16-bit peak.")
+    goodput_percent: float = Field(description="Useful share of the time.")
+    delivered_s: float = Field(description="Step with checkpoints and failures; the sum of the following.")
+    useful_s: float
+    kernels_s: float
+    recompute_s: float | None = None
+    communication_s: float | None = None
+    pipeline_s: float | None = None
+    exposed_s: float | None = Field(default=None, description="Data-parallel traffic that does not hide.")
+    stragglers_s: float
+    failures_s: float
+    dp: float = Field(description="Data-parallel replicas.")
+    steps: float = Field(description="Micro-batches a step.")
+    needed_gb: float
+    headroom_gb: float = Field(description="Memory left; negative: short.")
+    weights_gb: float
+    gradients_gb: float
+    adam_gb: float
+    activations_gb: float
+    logits_gb: float | None = None
+    node_mtbf_h: float | None = None
+    mtbf_h: float = Field(description="Of the job.")
+    save_s: float | None = Field(default=None, description="Training stops for a checkpoint.")
+    checkpoint_interval_s: float = Field(description="By Daly.")
+    young_interval_s: float
+    run_days: float | None = Field(default=None, description="For total_tokens.")
+    accelerator_time_h: float | None = None
+    runner_up: str | None = Field(default=None, description="Second best plan.")
+
+
+def plan_text(sizes: Mapping[str, int], recompute: str = "", zero: int | None = None) -> str:
+    """Print a plan, or its sizes only."""
+    parts = [f"TP {sizes['tp']}", f"PP {sizes['pp']}"]
+    parts += [f"{k.upper()} {sizes[k]}" for k in ("cp", "ep") if sizes[k] > 1]
+    parts.append(f"micro-batch {sizes['microbatch']}")
+    if sizes["interleave"] > 1:
+        parts.append(f"interleave {sizes['interleave']}")
+    if zero is not None:
+        parts += [f"ZeRO {zero}", RECOMPUTE[recompute]]
+    return ", ".join(parts)
+
+
+def _text(found: Found) -> str:
+    return plan_text(found.sizes, found.structure.recompute, found.structure.zero)
+
+
+def plan_arguments(found: Found, limits: Model, assigned: list[str]) -> dict[str, Any]:
+    """Return a plan as arguments of the tool; sizes without an argument of their own go into `set`."""
+    sizes = found.sizes
+    arguments: dict[str, Any] = {name: sizes[size] for size, name in ARGUMENTS.items()}
+    arguments |= {"recompute": found.structure.recompute, "zero": found.structure.zero}
+    wanted = {"cp": limits.context > LONG_CONTEXT, "ep": limits.experts > 1, "interleave": sizes["pp"] > 1}
+    rest = [text for text in assigned if text.partition("=")[0].strip() not in sizes]
+    rest += [f"{size}={sizes[size]}" for size, searched in wanted.items() if searched or sizes[size] > 1]
+    return arguments | ({"set": rest} if rest else {})
+
+
+def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
+    """Word the answer: impossible or not fitting first, then the step, where it goes, and the run."""
+    subject: Subject = problem.context
+    r, found = subject.request, subject.found
+    fits = first(out["headroom"]) >= 0
+    losses = [k for k in LOSSES if k in out]
+    ranked = sorted(losses, key=lambda k: first(out[k]), reverse=True)
+    delivered = first(out["delivered"])
+    binding = Binding(LOSSES[ranked[0]][1], LOSSES[ranked[1]][1], first(out["binding_share"]))
+    where = f"{r.n_accelerators:,} x {subject.hardware}"
+    lost = ", ".join(
+        f"{LOSSES[k][0]} {figure(100 * first(out[k]) / delivered, 2)} %" for k in ranked[:3] if first(out[k]) > 0
+    )
+    sentence = (
+        f"{subject.model} on {where} ({_text(found)}): {seconds(first(out['step']))} a step "
+        f"({seconds(first(out['step_low']))} to {seconds(first(out['step_high']))}), "
+        f"{count(first(out['throughput']))} tokens/s, MFU {figure(100 * first(out['mfu']))} %, goodput "
+        f"{figure(100 * first(out['goodput']))} %. Of the delivered time the model's FLOPs at peak are "
+        f"{figure(100 * first(out['useful']) / delivered, 2)} %, {lost}. Memory {figure(first(out['needed']) / 1e9)} GB each."
+    )
+    if "run" in out:
+        sentence += (
+            f" {count(r.total_tokens)} tokens take {seconds(first(out['run']))}, "
+            f"{count(first(out['accelerator_time']) / 3600)} accelerator-hours."
+        )
+    if not fits:
+        sentence = _short(subject, out) + sentence
+        binding = Binding("memory_capacity", binding.slug)
+    if subject.wrong:
+        sentence = f"Impossible: {'; '.join(subject.wrong)}. The nearest plan that works: {sentence}"
+    extra: dict[str, Any] = {"plan": _text(found), "fits": fits}
+    if found.second and not subject.wrong:
+        extra["runner_up"] = f"{plan_text(found.second)}: {figure(found.second_step)} s"
+    return Presentation(sentence, fits and not subject.wrong, binding, fit_result(FleetResult, out, extra, set()))
+
+
+def _short(subject: Subject, out: Outcome) -> str:
+    short = figure(-first(out["headroom"]) / 1e9)
+    largest = max((k for k in MEMORY if k in out), key=lambda k: first(out[k]))
+    if subject.nearest:
+        remedy = f"The nearest plan that fits: {_text(subject.nearest)}."
+    elif subject.grown:
+        remedy = f"It fits on {subject.grown:,} accelerators."
+    else:
+        remedy = "A 128-fold fleet does not hold it either."
+    return (
+        f"Does not fit, by {short} GB an accelerator; {MEMORY[largest]} take {figure(first(out[largest]) / 1e9)} GB of "
+        f"{figure(first(out['needed']) / 1e9)}. {remedy} If it did: "
+    )
