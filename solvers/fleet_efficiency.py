@@ -121,7 +121,7 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
     if request.total_tokens is not None:
         n.you("total", request.total_tokens, "token")
     given = given_sizes(request)
-    n.override([text for text in request.set_ if text.partition("=")[0].strip() not in SIZES])
+    n.override([text for text in request.set_ if text.partition("=")[0].strip() not in (*SIZES, "all_reduces")])
     limits = Model(
         int(n.layers.value),
         int(n.heads.value),
@@ -160,6 +160,7 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
             numbers.you(symbol, size)
         else:
             numbers.chosen(symbol, size)
+    numbers.override(search.assigned)
     numbers.settle({*SIZES, *touched})
     several = found.tried > 1 and found.second
     chosen = (found.tried, tuple(found.second.items()), found.second_step) if several else None
