@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from mlwalls.server.expression_reader import MAX_LIST, Number, ProgramError, eva
 
 MAX_ROWS = 64
 MAX_SEARCHES = 32
+MAX_RERUNS = 1500
 MAX_PROBLEMS = 50
 TOLERANCE = 6e-6
 
@@ -24,8 +24,8 @@ _ROW = re.compile(rf"({_NAME}) ({_NAME}|\*): (.*)", re.ASCII)
 _COLUMN = re.compile(rf"({_NAME})\.({_NAME}) = (.*)", re.ASCII)
 _SEARCH = re.compile(rf"({_NAME}) = ({_LITERAL})(?: ([^\s=]+))? = search: (.*)", re.ASCII)
 _STEP = re.compile(rf"({_NAME}) = (.+) = ({_LITERAL})(?: ([^\s\[\]=>]+))?(?: \[([^\]]*)\])?(?: -> (\S+))?", re.ASCII)
-_MONOTONE = re.compile(rf"(smallest|largest) ({_NAME}) in (\S+)\.\.(\S+) with (.+)", re.ASCII)
-_TRIED = re.compile(r"(lowest|highest) (.+) of ([0-9]+) tried; next (\{.*\}) (\S+)", re.ASCII)
+_RERUN = re.compile(rf"({_NAME})(?:\.({_NAME})| = ({_LITERAL})(?: ([^\s=]+))?) = rerun: (.+?) with (.+)", re.ASCII)
+_SETTING = re.compile(rf"({_NAME})=(?!=)(.+)", re.ASCII)
 _REDUCTION = re.compile(r"(sum|max|min)\((.*)\)", re.ASCII)
 
 
@@ -78,6 +78,7 @@ class Program:
         self.searches: list[tuple[int, str, Number, str]] = []
         self.cited: list[tuple[int, str]] = []
         self.complete = False
+        self.reruns = 0
         self._compare = True
         self._set: Mapping[str, Number] = {}
 
@@ -95,14 +96,19 @@ class Program:
                     continue
 
     def rerun(self, chosen: Mapping[str, Number]) -> Program:
-        """Return the program evaluated again with some names set and nothing compared.
+        """Return the program evaluated again, up to its first line that is a rerun, with some names set and nothing compared.
 
         Raises:
-            ProgramError: a line cannot be evaluated with them.
+            ProgramError: a line cannot be evaluated with them, or the program asks for too many reruns.
         """
+        self.reruns += 1
+        if self.reruns > MAX_RERUNS:
+            raise ProgramError(f"more than {MAX_RERUNS} reruns")
         again = Program(self.work, Report())
         again._compare, again._set = False, chosen
         for number, line in enumerate(self.work, 1):
+            if _RERUN.fullmatch(line):
+                break
             again._line(number, line)
         return again
 
@@ -115,6 +121,8 @@ class Program:
             self.searches.append((number, name, value, match[4]))
             if len(self.searches) > MAX_SEARCHES:
                 raise ProgramError(f"more than {MAX_SEARCHES} searches")
+        elif match := _RERUN.fullmatch(line):
+            self._rerun_line(number, match)
         elif line.startswith("check: "):
             if not all_true(evaluate(line[7:], self.values)) and self._compare:
                 self.report.add(f"work[{number}]: check does not hold")
@@ -197,6 +205,44 @@ class Program:
             self._cite(number, cited)
         self._assign(name, value)
 
+    def _rerun_line(self, number: int, match: re.Match[str]) -> None:
+        name, column, printed, _, expression, changes = match.groups()
+        self.report.steps += 1
+        if column is None:
+            value = evaluate(expression, self.rerun(self.settings(changes)).values)
+            if not agree(value, literal(printed)):
+                self.report.add(f"work[{number}]: {name}: recomputed {shown(value)}, printed {printed}")
+            self._assign(name, value)
+            return
+        table = self.tables.get(name)
+        if table is None:
+            raise ProgramError(f"{name} is not a table")
+        table.columns[column] = {
+            row: evaluate(expression, self.rerun(self.settings(changes, name, row)).values) for row in table.rows
+        }
+
+    def settings(self, text: str, table: str = "", row: str = "", **more: Number) -> dict[str, Number]:
+        """Return the names that ``NAME=EXPR, …`` sets; in a row ``row`` is the name that the row bears.
+
+        Raises:
+            ProgramError: not of that form, or a name that the program does not have.
+        """
+        scope = {**self.values, **more}
+        if row:
+            scope |= {f"{table}.{column}": cell for column, cell in self.tables[table].cells(row).items()}
+            if row in self.values:
+                scope["row"] = self.values[row]
+        found: dict[str, Number] = {}
+        for part in text.split(", "):
+            match = _SETTING.fullmatch(part)
+            if match is None:
+                raise ProgramError(f"cannot read the setting {part[:40]!r}")
+            name = row if row and match[1] == "row" else match[1]
+            if name not in self.values:
+                raise ProgramError(f"{name} is not a name of the program")
+            found[name] = evaluate(match[2], scope)
+        return found
+
     def _expression(self, expression: str) -> Number:
         match = _REDUCTION.fullmatch(expression)
         tables = {n.split(".")[0] for n in names_in(expression) if "." in n}
@@ -232,61 +278,6 @@ class Program:
                 self.report.add(f"work[{number}]: {name} is not what was chosen")
         if len(chosen) != len(wanted):
             self.report.add(f"work[{number}]: {len(chosen)} choices for {len(wanted)} values")
-
-    def check_searches(self) -> None:
-        """Run the program again at each found candidate and at the next one in the excluded direction."""
-        for number, name, value, rule in self.searches:
-            self.report.searches += 1
-            try:
-                if match := _MONOTONE.fullmatch(rule.split("; ")[0]):
-                    problem = self._monotone(value, match)
-                elif match := _TRIED.fullmatch(rule):
-                    problem = self._tried(name, match)
-                else:
-                    problem = "not a rule of the grammar"
-            except ProgramError as error:
-                problem = str(error)
-            if problem:
-                self.report.add(f"work[{number}]: {name}: {problem}")
-
-    def _bound(self, text: str) -> float:
-        value = self.values.get(text) if text in self.values else literal(text)
-        if value is None or isinstance(value, list):
-            raise ProgramError(f"{text} is not one number")
-        return value
-
-    def _monotone(self, value: Number, match: re.Match[str]) -> str:
-        direction, variable, low_text, high_text, condition = match.groups()
-        if isinstance(value, list):
-            raise ProgramError("a search over lists cannot be checked")
-        if variable not in self.values:
-            return f"{variable} is not a name of the program"
-        low, high = self._bound(low_text), self._bound(high_text)
-        if not low <= value <= high or value != math.floor(value):
-            return f"{value:g} is not a whole number in {low:g}..{high:g}"
-        if not all_true(evaluate(condition, self.rerun({variable: value}).values)):
-            return "the condition does not hold at what was found"
-        other = value - 1 if direction == "smallest" else value + 1
-        if low <= other <= high and all_true(evaluate(condition, self.rerun({variable: other}).values)):
-            return f"{other:g} holds too, so {value:g} is not the {direction}"
-        return ""
-
-    def _tried(self, name: str, match: re.Match[str]) -> str:
-        direction, metric, _, chosen, printed = match.groups()
-        try:
-            overrides = json.loads(chosen)
-        except (ValueError, RecursionError):
-            return "the next candidate is not JSON"
-        if not isinstance(overrides, dict) or not all(is_number(v) for v in overrides.values()):
-            return "the next candidate is not numbers by name"
-        again = evaluate(metric, self.rerun({k: float(v) for k, v in overrides.items()}).values)
-        if not agree(again, literal(printed)):
-            return f"the next candidate gives {shown(again)}, printed {printed}"
-        own = evaluate(metric, self.values)
-        if isinstance(own, list) or isinstance(again, list):
-            return "a search over lists cannot be checked"
-        better = again < own if direction == "lowest" else again > own
-        return "the next candidate is better" if better and not agree(again, own) else ""
 
 
 def literal(text: str) -> Number:

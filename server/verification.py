@@ -12,6 +12,7 @@ from typing import Any
 
 from mlwalls.server.expression_reader import Number
 from mlwalls.server.program_reader import Program, Report, agree, is_number, shown
+from mlwalls.server.witnesses import check_searches
 
 MAX_LINES = 400
 MAX_LINE = 4000
@@ -79,7 +80,7 @@ def verify(answer: object) -> Report:
     program = Program(work, report)
     program.run()
     if program.complete:
-        program.check_searches()
+        check_searches(program)
         _check_result(result, answer.get("binding_wall"), program, report)
     _check_sources(program.cited, sources, report)
     return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlwalls.solvers.assignments import write_assignments
 from mlwalls.solvers.derivation import Applied, Row, Step
 from mlwalls.solvers.rendering import rendered, rounded
 from mlwalls.solvers.solver import Answer
@@ -41,7 +42,7 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
         more = f" and {len(doubtful) - 6} more" if len(doubtful) > 6 else ""
         warnings.append(f"unverified: {names}{more} not checked against the source named")
     data["warnings"] = warnings
-    data["scenario"] = [f"{k}={_written(v)}" for k, v in answer.problem.scenario.items()]
+    data["scenario"] = write_assignments(answer.problem.scenario)
     if detail == "full":
         data["steps"] = [_typed(step) for step in derivation.steps if isinstance(step, Step)]
     return data
@@ -51,12 +52,6 @@ def _source(zoo: Zoo, source: str, checked: bool, brief: bool) -> str:
     entry = zoo.source(source)
     parts = (entry.url,) if brief else (entry.title, entry.year, entry.url)
     return f"{source}{'' if checked else '?'}: {', '.join(str(p) for p in parts if p)}"
-
-
-def _written(argument: Any) -> str:
-    if isinstance(argument, list):
-        return "[" + ",".join(_written(a) for a in argument) + "]"
-    return f"{argument:g}" if isinstance(argument, float) else str(argument)
 
 
 def _typed(step: Step | Row) -> dict[str, Any]:

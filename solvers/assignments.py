@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from mlwalls.solvers.rendering import exact
+
 
 class AssignmentError(ValueError):
     """A text that is not argument=value."""
@@ -36,11 +38,36 @@ def read_assignments(texts: Iterable[str], properties: Mapping[str, Any]) -> dic
     return found
 
 
+def split_list(text: str) -> list[str]:
+    """Split at the commas that stand outside brackets: a list may hold ``argument=[1,8]``."""
+    parts, depth, start = [], 0, 0
+    for at, letter in enumerate(text):
+        depth += (letter in "[{(") - (letter in "]})")
+        if letter == "," and depth <= 0:
+            parts.append(text[start:at])
+            start = at + 1
+    return [*parts, text[start:]]
+
+
+def write_assignments(arguments: Mapping[str, Any]) -> list[str]:
+    """Return arguments as ``argument=value``, so that reading them gives the same call."""
+    return [f"{name}={written(value)}" for name, value in arguments.items()]
+
+
+def written(argument: Any) -> str:
+    """Return one value as it stands after the ``=``."""
+    if isinstance(argument, list):
+        return "[" + ",".join(written(a) for a in argument) + "]"
+    if isinstance(argument, bool):
+        return str(argument).lower()
+    return exact(argument) if isinstance(argument, float) else str(argument)
+
+
 def _read(value: str, schema: Mapping[str, Any]) -> Any:
     kind = schema.get("type")
     if kind == "array":
         inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-        items = [item.strip().strip("\"'") for item in inner.split(",") if item.strip()]
+        items = [item.strip().strip("\"'") for item in split_list(inner) if item.strip()]
         return [_read(item, schema["items"]) for item in items]
     if kind in ("number", "integer"):
         return _number(value)

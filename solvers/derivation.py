@@ -11,7 +11,7 @@ size; one that records keeps (name, equation, arguments) and prints only when as
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,7 +117,7 @@ class Choice:
 class Step:
     """One recorded line of work. `kind` says which of the optional parts are there."""
 
-    kind: Literal["step", "sum", "choice", "search", "check", "column"]
+    kind: Literal["step", "sum", "choice", "search", "check", "column", "rerun"]
     name: str
     value: Value | None
     applied: Applied | None = None
@@ -131,21 +131,24 @@ class Step:
 class Derivation:
     """The steps of one answer; with ``record=False`` the same computation on bare arrays.
 
-    `prefix` goes before every name that it gives.
+    `prefix` goes before every name that it gives. `held` are results of searches that a run does not search again, by name.
+    `taken` gathers the options of every choice of a run that does not record.
     """
 
-    def __init__(self, record: bool = True) -> None:
+    def __init__(self, record: bool = True, held: Mapping[str, float] | None = None) -> None:
         self.record = record
         self.prefix = ""
+        self.held = held or {}
+        self.taken: dict[str, tuple[str, Sequence[Value]]] = {}
         self.tables: list[Table] = []
         self.steps: list[Step | Row] = []
         self._names: dict[str, Value] = {}
 
     def scope(self, prefix: str) -> Derivation:
         """Return this derivation with another prefix before its names, for a second model or device in one answer."""
-        inner = Derivation(self.record)
+        inner = Derivation(self.record, self.held)
         inner.prefix = self.prefix + prefix
-        inner.tables, inner.steps, inner._names = self.tables, self.steps, self._names
+        inner.tables, inner.steps, inner._names, inner.taken = self.tables, self.steps, self._names, self.taken
         return inner
 
     def _finish(
@@ -204,6 +207,7 @@ class Derivation:
         number = function(*[o.value for o in options])
         value = Value(name, number, options[0].unit)
         if not self.record:
+            self.taken[name] = (rule, options)
             return Choice(value, None)
         if len({reduce_unit(o.unit) for o in options}) > 1:
             raise DerivationError(f"{name}: options in different units")
@@ -270,6 +274,8 @@ class Derivation:
         """
         variable = self.prefix + name if variable == name else variable
         name = self.prefix + name
+        if not self.record and name in self.held:
+            return Value(name, self.held[name], unit)
         bottom, top = _bare(low), _bare(high)
         number = bisect_integer(rule, bottom, top, holds)
         if isinstance(number, float) and math.isnan(number):
@@ -296,6 +302,74 @@ class Derivation:
         if self.record:
             self._add(Step("search", value.name, value, None, rule=printed))
         return value
+
+    def found(
+        self,
+        name: str,
+        number: float,
+        unit: str,
+        rule: Literal["smallest", "largest"],
+        variable: str,
+        candidates: str,
+        condition: Applied,
+        names: Sequence[Value] = (),
+        where: str = "",
+    ) -> Value:
+        """Record what a search outside found, with its witness.
+
+        Args:
+            candidates: as the grammar prints them: ``LOW..HIGH``, ``LOW..HIGH within SHARE`` or ``[n,n,…]``.
+            names: inputs that `candidates` or `where` mention.
+            where: the names that each candidate sets, as the grammar prints them; `variable` itself when empty.
+        """
+        value = Value(name, number, unit)
+        text = f"{rule} {variable} in {candidates} with {condition.text()}" + (f" where {where}" if where else "")
+        self._add(Step("search", name, value, condition, rule=text, options=names))
+        return value
+
+    def rerun(self, name: str, metric: Value, number: float, changes: Sequence[tuple[str, Applied]]) -> Value:
+        """Record `metric` of the program run again with some names set: (name, what to set it to)."""
+        value = Value(name, number, metric.unit)
+        self._check_finite(name, number, [(metric.name, metric.value)])
+        self._add(Step("rerun", name, value, rule=_rerun_rule(metric, changes), options=_inputs_of(changes)))
+        return value
+
+    def rerun_column(
+        self,
+        table: Table,
+        key: str,
+        metric: Value,
+        numbers: Mapping[str, float],
+        changes: Sequence[tuple[str, Applied]],
+    ) -> Column:
+        """Record such a figure for every row of a table; ``row`` among the names is the one that the row is called."""
+        for row, number in numbers.items():
+            self._check_finite(f"{table.name}.{key}", number, [(metric.name, metric.value)])
+            table.rows[row][key] = number
+        table.units[key] = metric.unit
+        rule = _rerun_rule(metric, changes)
+        self.steps.append(Step("rerun", f"{table.name}.{key}", None, rule=rule, options=_inputs_of(changes)))
+        return Column(table, key)
+
+    def values(self) -> Mapping[str, Value]:
+        """Return every named step's value."""
+        return self._names
+
+    def adopt(self, steps: Sequence[Step | Row]) -> None:
+        """Take over steps of another derivation."""
+        for step in steps:
+            if isinstance(step, Row):
+                self.steps.append(step)
+            else:
+                self._add(step)
+
+
+def _rerun_rule(metric: Value, changes: Sequence[tuple[str, Applied]]) -> str:
+    return f"{metric.name} with {', '.join(f'{name}={applied.text()}' for name, applied in changes)}"
+
+
+def _inputs_of(changes: Sequence[tuple[str, Applied]]) -> list[Value]:
+    return [a for _, applied in changes for a in applied.arguments if a.name != "row" and not isinstance(a, Column)]
 
 
 def _bare(bound: Value | int) -> Any:

@@ -110,12 +110,12 @@ class Numbers(Mapping[str, Value]):
                 del self._values[symbol]
 
     def replaced(self, numbers: Mapping[str, Any]) -> Numbers:
-        """Return a copy with other numbers (arrays too) for some symbols; origins and units stay."""
+        """Return a copy with other numbers (arrays too) for some symbols and all that print under their names."""
         values = dict(self._values)
         for symbol, number in numbers.items():
             old = values[symbol]
             new = Value(old.name, number, old.unit, old.origin)
-            values.update({s: new for s, v in self._values.items() if v is old})
+            values.update({s: new for s, v in self._values.items() if v.name == old.name})
         return Numbers(values)
 
     def _nearest(self, assignment: str) -> list[str]:
@@ -179,7 +179,7 @@ class Numbers(Mapping[str, Value]):
                     repair={"set": _swap(assignments, text, fixed_text)},
                 )
             new = Value(old.name, number, old.unit, YOU)
-            self._values.update({s: new for s, v in self._values.items() if v is old})
+            self._values.update({s: new for s, v in self._values.items() if v.name == old.name})
 
 
 def _swap(assignments: Iterable[str], old: str, *new: str) -> list[str]:

@@ -21,6 +21,7 @@ BUILT_IN: tuple[str, ...] = (
     "carbon",
     "wafer_scale",
     "safety_overhead",
+    "sensitivity",
 )
 
 

@@ -99,12 +99,17 @@ def _lines(step: Step | Row, seen: set[str]) -> Iterator[str]:
         assert step.applied is not None
         yield f"check: {step.applied.text()}"
         return
+    if step.kind == "rerun" and step.value is None:
+        yield f"{step.name} = rerun: {step.rule}"
+        return
     assert step.value is not None
     # A search is proved at its very number and the next.
     printed = exact if step.kind == "search" else rounded
     number = printed(step.value.value) + (f" {step.value.unit}" if step.value.unit else "")
     if step.kind == "search":
         yield f"{step.name} = {number} = search: {step.rule}" + (f"; {step.detail}" if step.detail else "")
+    elif step.kind == "rerun":
+        yield f"{step.name} = {number} = rerun: {step.rule}"
     elif step.kind == "choice":
         arrow = step.chosen if isinstance(step.chosen, str) else f"[{','.join(step.chosen)}]"
         names = ",".join(o.name for o in step.options)

@@ -112,6 +112,7 @@ class Solver:
         resolve, compute, present: see the module docstring.
         example: arguments of a call that works, shown in errors and docs.
         slow: whether a call may take longer than a few milliseconds.
+        analysis: whether it asks other solvers, and so cannot itself be asked about.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Solver:
     present: Callable[[Problem, Outcome, Derivation], Presentation]
     example: Mapping[str, Any]
     slow: bool = False
+    analysis: bool = False
 
     ENTRY_POINTS: ClassVar[str] = "mlwalls.solvers"
 

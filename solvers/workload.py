@@ -18,6 +18,7 @@ from mlwalls.solvers.derivation import Applied, Derivation, Table, Value
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.equations import training as train
+from mlwalls.solvers.formats import STORED_BYTES
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
 
@@ -99,7 +100,12 @@ class Lowering:
         return op
 
     def _same_width(self, column: str, cell: Applied | Value) -> bool:
-        return column == "width" and isinstance(cell, Value) and cell.value == self.n.w_bytes.value
+        # Decided on the formats, not on the numbers, which may be arrays.
+        s = self.shape
+        own = (
+            s.expert_format if s.moe and cell is self.n.e_bytes else s.wide_format if cell is self.n.wide_bytes else ""
+        )
+        return column == "width" and bool(own) and STORED_BYTES[own] == STORED_BYTES[s.layer_format]
 
     def _other(self, cells: Mapping[str, Value]) -> Cells:
         return {k: v for k, v in cells.items() if v.name != self.groups.layer[k].name}

@@ -29,7 +29,7 @@ def zoo():
 def ask(zoo):
     """Call a solver by name with plain arguments; returns the answer's data."""
 
-    def call(tool, detail="default", **arguments):
+    def call(tool, /, detail="default", **arguments):
         solver = solvers()[tool]
         request = solver.request.model_validate({**arguments, "detail": detail})
         return answer_data(solver.run(request, zoo), zoo, detail)

@@ -1,0 +1,249 @@
+"""A request to another solver inside a request: `tool`, `metric` and `scenario` lines, read as `mlwalls call` reads them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from mlwalls.solvers.arguments import ArgumentsError, checked
+from mlwalls.solvers.assignments import AssignmentError, read_assignments, write_assignments
+from mlwalls.solvers.derivation import STEP, Derivation, NonFiniteError, Value
+from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.registry import solvers
+from mlwalls.solvers.schemas import client_schema
+from mlwalls.solvers.solver import Outcome, Presentation, Problem, Solver, SolverRequest
+from mlwalls.solvers.words import SUFFIXES, symbol_of
+from mlwalls.zoo import Zoo
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of a solver: its symbol, and the unit in which it was asked for (its factor to SI)."""
+
+    symbol: str
+    unit: str
+    factor: float
+
+    def shown(self, number: float) -> float:
+        """Return an SI number in the unit asked for."""
+        return number / self.factor
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A resolved inner request."""
+
+    solver: Solver
+    arguments: dict[str, Any]
+    problem: Problem
+    zoo: Zoo
+
+    def at(self, **changes: Any) -> Inner:
+        """Return the request resolved again with other arguments.
+
+        Raises:
+            CallError: these arguments have no answer.
+        """
+        arguments = {**self.arguments, **changes}
+        return Inner(self.solver, arguments, _resolved(self.solver, arguments, self.zoo), self.zoo)
+
+    def recorded(self, problem: Problem | None = None) -> tuple[Outcome, Derivation]:
+        """Run the solver with its work recorded.
+
+        Raises:
+            NonFiniteError: a step has no finite value.
+        """
+        derivation = Derivation()
+        p = problem or self.problem
+        return self.solver.compute(p.structure, p.numbers, derivation), derivation
+
+    def evaluated(
+        self, vary: Mapping[str, Any], held: Mapping[str, float] | None = None
+    ) -> tuple[Outcome, Mapping[str, tuple[str, Sequence[Value]]]]:
+        """Run it unrecorded with arrays in place of some numbers; returns the outcome and every choice's options."""
+        silent = Derivation(record=False, held=held)
+        with quiet():
+            out = self.solver.compute(self.problem.structure, self.problem.numbers.replaced(vary), silent)
+        return out, silent.taken
+
+    def presented(self) -> Presentation:
+        """Return the inner answer in words."""
+        out, derivation = self.recorded()
+        return self.solver.present(self.problem, out, derivation)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let arrays overflow and divide by zero in silence: what is not finite is looked for afterwards."""
+    import numpy
+
+    with numpy.errstate(all="ignore"):
+        yield
+
+
+@lru_cache(maxsize=64)
+def _schema(solver: type[SolverRequest]) -> dict[str, Any]:
+    return client_schema(solver)
+
+
+def schema_of(solver: Solver) -> Mapping[str, Any]:
+    """Return the arguments' schemas of a solver by name."""
+    properties: Mapping[str, Any] = _schema(solver.request)["properties"]
+    return properties
+
+
+def _resolved(solver: Solver, arguments: Mapping[str, Any], zoo: Zoo) -> Problem:
+    request = solver.request.model_validate(arguments)
+    problem = solver.resolve(request, zoo)
+    problem.numbers.override(request.set_)
+    return problem
+
+
+def askable() -> dict[str, Solver]:
+    """Return the solvers that an analysis may ask."""
+    return {name: solver for name, solver in solvers().items() if not solver.analysis}
+
+
+def resolve_inner(tool: str, scenario: Sequence[str], zoo: Zoo) -> Inner:
+    """Read, check and resolve an inner request.
+
+    Raises:
+        CallError: the tool or an argument is wrong; the repair is of the outer `tool` or `scenario`.
+    """
+    known = askable()
+    if tool not in known:
+        near = get_close_matches(tool, known, 3, 0.3) or list(known)
+        raise CallError("tool", f"{tool!r} is no solver that can be asked.", choices=near)
+    solver = known[tool]
+    try:
+        given = read_assignments(scenario, schema_of(solver))
+    except AssignmentError as error:
+        kept = [line for line in scenario if "=" in line] or write_assignments(solver.example)
+        raise CallError("scenario", f"{tool}: {error}", repair={"scenario": kept}) from error
+    try:
+        arguments = checked(_schema(solver.request), given, solver.example)
+    except ArgumentsError as error:
+        text = f"{tool}: {' '.join(error.problems)}"
+        raise CallError("scenario", text, repair={"scenario": write_assignments(error.repaired)}) from error
+    arguments.pop("detail", None)
+    if arguments.pop("define", None):
+        text = f"{tool}: define stands beside scenario, not in it."
+        raise CallError("scenario", text, repair={"scenario": write_assignments(arguments)})
+    try:
+        return Inner(solver, arguments, _resolved(solver, arguments, zoo), zoo)
+    except CallError as error:
+        raise outer_error(tool, arguments, error) from error
+
+
+def outer_error(tool: str, arguments: Mapping[str, Any], error: CallError) -> CallError:
+    """Return an inner solver's error as one of the outer `scenario`."""
+    nearest = f" Nearest valid: {', '.join(error.choices)}." if error.choices else ""
+    repaired = {k: v for k, v in {**arguments, **error.repair}.items() if v not in ("", None)}
+    text = f"{tool}: {error.argument}: {error.problem}{nearest}"
+    return CallError("scenario", text, repair={"scenario": write_assignments(repaired)})
+
+
+def figures(inner: Inner) -> Outcome:
+    """Return every computed figure of an inner request, but for searches that only recorded runs make.
+
+    Raises:
+        CallError: a step is not finite, or a list of cases was asked where one is meant.
+    """
+    try:
+        silent, _ = inner.evaluated({})
+        recorded, _ = inner.recorded()
+        out = {symbol: value for symbol, value in recorded.items() if symbol in silent and value.origin is STEP}
+    except (NonFiniteError, ArithmeticError) as error:
+        raise CallError("scenario", f"{inner.solver.name}: {error}", repair={"scenario": _example(inner)}) from error
+    if any(not isinstance(v.value, (int, float)) for v in out.values()):
+        single = {
+            k: v[:1] if isinstance(v, list) and v and not isinstance(v[0], str) else v
+            for k, v in inner.arguments.items()
+        }
+        text = f"{inner.solver.name}: several cases at once; give one, or use sweep for several."
+        raise CallError("scenario", text, repair={"scenario": write_assignments(single)})
+    return out
+
+
+def _example(inner: Inner) -> list[str]:
+    return write_assignments(inner.solver.example)
+
+
+def find_metric(inner: Inner, out: Outcome, metric: str, argument: str = "metric") -> Metric:
+    """Return the figure that `metric` names: a symbol of the outcome, or a result field with its unit.
+
+    Raises:
+        CallError: it names none; carries the nearest.
+    """
+    named = {f: place for f in inner.solver.result.model_fields if (place := symbol_of(f, out)) is not None}
+    if not metric:
+        metric = next(iter(named), next(iter(out)))
+    place = named.get(metric) or symbol_of(metric, out)
+    if place is None:
+        choices = [*named, *(symbol for symbol in out if symbol not in named)]
+        near = get_close_matches(metric, choices, 4, 0.3) or choices[:6]
+        raise CallError(argument, f"{metric!r} is no figure of {inner.solver.name} here.", choices=near)
+    symbol, factor = place
+    suffix = metric[len(symbol) + 1 :]
+    return Metric(symbol, suffix.replace("_per_", "/") if suffix in SUFFIXES else out[symbol].unit, factor)
+
+
+def with_outer(problem: Problem, numbers: Numbers) -> Problem:
+    """Return a problem with the numbers that an outer request holds for it (what its `set` replaced)."""
+    return replace(problem, numbers=Numbers({symbol: numbers[symbol] for symbol in problem.numbers}))
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """An argument of the inner request that one of its numbers stands for: number = argument · scale."""
+
+    argument: str
+    scale: float
+    whole: bool
+    listed: bool
+
+    def argument_value(self, number: float) -> Any:
+        """Return the argument that gives this number."""
+        value: Any = round(number / self.scale) if self.whole else number / self.scale
+        return [value] if self.listed else value
+
+
+def levers(inner: Inner) -> dict[str, Lever]:
+    """Return the numeric arguments by the symbol of the number that each alone decides, found by changing it a little."""
+    base = inner.problem.numbers
+    found: dict[str, Lever] = {}
+    for argument, schema in schema_of(inner.solver).items():
+        listed = schema.get("type") == "array"
+        kind = (schema["items"] if listed else schema).get("type")
+        value = inner.arguments.get(argument, schema.get("default"))
+        if listed:
+            value = value[0] if isinstance(value, list) and len(value) == 1 else None
+        if kind not in ("number", "integer") or not isinstance(value, (int, float)) or value == 0:
+            continue
+        whole = kind == "integer"
+        for other in (value + 1, 2 * value, value - 1) if whole else (value * 1.01, value * 0.99):
+            with contextlib.suppress(CallError, ValueError):
+                numbers = inner.at(**{argument: [other] if listed else other}).problem.numbers
+                for symbol in base:
+                    old, new = base[symbol].value, numbers[symbol].value if symbol in numbers else None
+                    if old == new or not isinstance(old, (int, float)) or not isinstance(new, (int, float)) or not old:
+                        continue
+                    if base[symbol].origin.kind == "you" and abs(new / old * value / other - 1) < 1e-9:
+                        found[base[symbol].name] = Lever(argument, old / value, whole, listed)
+                break
+    return found
+
+
+def same_structure(inner: Inner, lever: Lever, number: float) -> bool:
+    """Return whether the same equations apply when an argument is changed so that its symbol is `number`."""
+    try:
+        return bool(
+            inner.at(**{lever.argument: lever.argument_value(number)}).problem.structure == inner.problem.structure
+        )
+    except (CallError, ValueError):
+        return False

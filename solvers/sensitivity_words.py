@@ -1,0 +1,121 @@
+"""The sensitivity tool's typed result and its wording."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import Field
+
+from mlwalls.solvers.derivation import Derivation, Table, Value
+from mlwalls.solvers.inner import Inner, Metric
+from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
+from mlwalls.solvers.turning import Turn
+from mlwalls.solvers.words import figure, first, fit_result, seconds
+
+
+class SensitivityResult(SolverResult):
+    """Typed outputs; the `vary_` lists are one entry a number, strongest first."""
+
+    metric: str = Field(description="The figure.")
+    unit: str = Field(description="Unit of base_value.")
+    base_value: float = Field(description="The figure as it is.")
+    vary_rows: list[str] = Field(description="The numbers varied.")
+    vary_elasticity: list[float] = Field(description="Percent of change of the figure a percent of the number.")
+    vary_plus_percent: list[float] = Field(
+        description="Change of the figure when the number grows by finite_step_percent."
+    )
+    vary_minus_percent: list[float] = Field(description="The same when it shrinks by 10 %.")
+    finite_step_percent: float = Field(description="Finite step: 10, less where other equations apply within that.")
+    elasticity_ratio: float | None = Field(default=None, description="Strongest over second strongest.")
+    next_change: float | None = Field(
+        default=None, description="Factor on a number at which the nearest other regime begins."
+    )
+    next_change_is: str | None = None
+    elasticity_below: float | None = Field(default=None, description="Below that value, where it is within 10 %.")
+    elasticity_above: float | None = None
+
+
+class Findings(dict[str, Value]):
+    """The outcome, with what the wording needs besides: order of the rows, their table, regime changes."""
+
+    def __init__(self, inner: Inner, metric: Metric) -> None:
+        super().__init__()
+        self.inner, self.metric = inner, metric
+        self.order: list[str] = []
+        self.turns: list[Turn] = []
+        self.table: Table | None = None
+
+
+def quantity(number: float, unit: str) -> str:
+    """Print a figure with its unit, times in the unit that suits them."""
+    return seconds(number) if unit == "s" and number > 0 else f"{figure(number)} {unit}".rstrip()
+
+
+def _percent(elasticity: float) -> str:
+    return f"{elasticity:.3g}" if abs(elasticity) >= 1e-4 else "0"
+
+
+def _turn_text(turn: Turn) -> str:
+    return f"{turn.symbol} x{figure(turn.factor)}: {turn.after} takes over from {turn.before}"
+
+
+def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
+    """Word the answer: the strongest number first, its lead, then where that changes."""
+    assert isinstance(out, Findings) and out.table is not None
+    shown = out.inner.presented()
+    rows = {name: out.table.rows[name] for name in out.order}
+    strongest = out.order[0]
+    lead = f"{strongest}: {_percent(rows[strongest]['elasticity'])} % a percent"
+    if len(out.order) > 1:
+        second = out.order[1]
+        ratio = f", {figure(first(out['elasticity_ratio']))}x less" if "elasticity_ratio" in out else ""
+        lead += f"; {second}: {_percent(rows[second]['elasticity'])}{ratio}"
+    effect = (
+        f"{100 * problem.structure.step:g} % more {strongest} changes it by {figure(100 * rows[strongest]['plus'])} %"
+    )
+    regime = ""
+    if out.turns:
+        turn = out.turns[0]
+        regime = f" The regime changes at {_turn_text(turn)}."
+        if "elasticity_below" in out:
+            sides = (first(out["elasticity_below"]), first(out["elasticity_above"]))
+            regime += f" Below that the elasticity is {_percent(sides[0])}, above {_percent(sides[1])}."
+    base = first(out["base_value"])
+    name = f"{out.inner.solver.name}'s {out.metric.symbol}"
+    sentence = (
+        f"{name} ({quantity(base, out.metric.unit)}) answers most to {lead}. {effect[0].upper()}{effect[1:]}.{regime}"
+    )
+    if not shown.feasible:
+        sentence = f"The scenario is infeasible ({shown.verdict.split('. ')[0]}); if it were not: {sentence}"
+
+    def column(key: str, factor: float = 1.0) -> list[float]:
+        return [float(f"{rows[name][key] / factor:.6g}") for name in out.order]
+
+    extra: dict[str, Any] = {
+        "metric": out.metric.symbol,
+        "unit": out.metric.unit or "1",
+        "vary_rows": out.order,
+        "vary_elasticity": column("elasticity"),
+        "vary_plus_percent": column("plus", 0.01),
+        "vary_minus_percent": column("minus", 0.01),
+    }
+    if out.turns:
+        extra["next_change_is"] = _turn_text(out.turns[0])
+    result = fit_result(SensitivityResult, out, extra, set())
+    binding = Binding(shown.binding.slug, shown.binding.runner_up)
+    return Presentation(sentence, shown.feasible, binding, result, _warnings(rows, problem.structure.step))
+
+
+def _warnings(rows: dict[str, dict[str, Any]], step: float) -> list[str]:
+    found = []
+    for name, row in rows.items():
+        if min(row["plus"], row["minus"]) <= -1:
+            found.append(f"{name}: the figure changes its sign within {100 * step:g} %")
+            continue
+        up, down = (math.log1p(row[k]) / math.log1p(x) for k, x in (("plus", step), ("minus", -step)))
+        if abs(up - row["elasticity"]) > 0.1 or abs(down - row["elasticity"]) > 0.1:
+            found.append(
+                f"{name}: the elasticity is not the same {100 * step:g} % away ({_percent(down)} below, {_percent(up)} above)"
+            )
+    return found
