@@ -19,12 +19,16 @@ from mlwalls.zoo import Entry
 
 @dataclass(frozen=True, slots=True)
 class KernelShape:
-    """What is known of the work: `sample` has FLOPs and activations a sample, else total FLOPs and bytes."""
+    """What is known of the work: `sample` has FLOPs and activations a sample, else total FLOPs and bytes.
+
+    `tables`: most parameters are embedding tables of which a sample reads a few rows.
+    """
 
     sample: bool
     activations: bool
     training: bool
     format: str
+    tables: bool = False
 
 
 def resolve_sample(n: Numbers, model: Entry, weight_format: str, training: bool, warnings: list[str]) -> KernelShape:
@@ -42,6 +46,10 @@ def resolve_sample(n: Numbers, model: Entry, weight_format: str, training: bool,
     n.zoo("sample_flops", model, "sample.flops", "FLOP")
     n.zoo("parameters", model, "parameters", "")
     activations = model.has("sample.activation_elements")
+    tables = activations and model.has("sample.gathered_elements") and model.has("sample.dense_parameters")
+    if tables:
+        n.zoo("dense_parameters", model, "sample.dense_parameters", "")
+        n.zoo("gathered", model, "sample.gathered_elements", "")
     if activations:
         n.zoo("act_elements", model, "sample.activation_elements", "")
     else:
@@ -50,7 +58,7 @@ def resolve_sample(n: Numbers, model: Entry, weight_format: str, training: bool,
     n.defined("w_bytes", STORED_BYTES[stored], "byte")
     n.defined("act_bytes", max(1.0, STORED_BYTES[stored]), "byte")
     n.defined("passes", 3 if training else 1)
-    return KernelShape(True, activations, training, stored)
+    return KernelShape(True, activations, training, stored, tables)
 
 
 def resolve_kernel(n: Numbers, flops: float | None, traffic: float | None) -> KernelShape:
@@ -86,7 +94,11 @@ def lower_kernel(d: Derivation, s: KernelShape, n: Numbers, cells: Mapping[str, 
         )
         return op
     traffic = (
-        eq.sample_traffic(n.passes, n.parameters, n.w_bytes, n.batch, n.act_elements, n.act_bytes, n.tp)
+        eq.gathered_traffic(
+            n.passes, n.dense_parameters, n.w_bytes, n.batch, n.gathered, n.act_elements, n.act_bytes, n.tp
+        )
+        if s.tables
+        else eq.sample_traffic(n.passes, n.parameters, n.w_bytes, n.batch, n.act_elements, n.act_bytes, n.tp)
         if s.activations
         else eq.parameter_traffic(n.passes, n.parameters, n.w_bytes, n.tp)
     )

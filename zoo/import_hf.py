@@ -1,7 +1,7 @@
 """A Hugging Face ``config.json`` as a zoo entry: `mlwalls zoo import-hf config.json`.
 
 Knows the configurations of Llama, Mistral, Mixtral, Qwen2 and Qwen3 (and their MoE), DeepSeek V2 and V3, Gemma 2 and 3,
-Phi-3, gpt-oss, GLM-4.5, Falcon, GPT-2, BERT and Mamba. Parameters are counted from the configuration.
+Phi, gpt-oss, GLM, Falcon, GPT-2, BERT, Mamba, Jamba and Whisper. Parameters are counted from the configuration.
 """
 
 from __future__ import annotations
@@ -10,41 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mlwalls.zoo.entry import ZooError
+from mlwalls.zoo.hf_config import SOURCE, Config, ConfigError, derived
+from mlwalls.zoo.import_families import jamba, mamba, whisper
 
-SOURCE = "you"
 _PLAIN_MLP = frozenset({"gpt2", "bert", "falcon", "opt", "phi", "gpt_neox", "bloom"})
+_FAMILIES = {"mamba": mamba, "jamba": jamba, "whisper": whisper}
+_BIASED = ("gpt2", "bert", "phi", "qwen2", "qwen2_moe")
 _KNOWN = frozenset(
     {"llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "deepseek_v2", "deepseek_v3", "gemma2"}
-    | {"gemma3_text", "gemma3", "phi3", "gpt_oss", "glm4_moe", "falcon", "gpt2", "bert", "mamba"}
+    | {"gemma3_text", "gemma3", "phi", "phi3", "gpt_oss", "glm", "glm4", "glm4_moe", "falcon", "gpt2", "bert"}
+    | _FAMILIES.keys()
 )
-_NOT_LOWERED = {
-    "jamba": "its mix of attention, state-space and expert layers",
-    "whisper": "its encoder and decoder",
-    "t5": "its encoder and decoder",
-}
-
-
-class ConfigError(ZooError):
-    """The configuration lacks a field, or is of an architecture that has no entry form."""
-
-
-class _Config:
-    def __init__(self, data: Mapping[str, Any], type: str) -> None:
-        self._data, self._type = data, type
-
-    def first(self, *names: str, default: Any = None) -> Any:
-        for name in names:
-            if self._data.get(name) is not None:
-                return self._data[name]
-        return default
-
-    def count(self, *names: str, default: int | None = None) -> int:
-        value = self.first(*names, default=default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            found = "is missing" if value is None else f"is {value!r}"
-            raise ConfigError(f"config.json ({self._type}): {names[0]} {found}; expected a whole number")
-        return value
 
 
 def import_hf(config: Mapping[str, Any], id: str, name: str = "") -> dict[str, Any]:
@@ -62,23 +38,19 @@ def import_hf(config: Mapping[str, Any], id: str, name: str = "") -> dict[str, A
     text = config.get("text_config")
     inner = {**config, **text} if isinstance(text, Mapping) else dict(config)
     type = str(inner.get("model_type", ""))
-    if type in _NOT_LOWERED:
-        raise ConfigError(
-            f"config.json: {type} cannot be written as layers of one kind because of {_NOT_LOWERED[type]}"
-        )
     if type not in _KNOWN:
         raise ConfigError(f"config.json: model_type {type!r} is not known; known are {', '.join(sorted(_KNOWN))}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]*", id):
         raise ConfigError(f"id {id!r}: expected lower-case letters, digits, dots and dashes")
-    c = _Config(inner, type)
+    c = Config(inner, type)
     entry: dict[str, Any] = {
         "kind": "models",
         "id": id,
         "name": name or id,
-        "type": "encoder" if type == "bert" else "language",
+        "type": {"bert": "encoder", "whisper": "speech"}.get(type, "language"),
     }
-    if type == "mamba":
-        return entry | _mamba(c)
+    if type in _FAMILIES:
+        return entry | _FAMILIES[type](c)
     shape = _shape(c, type)
     experts = _experts(c, type, shape["layers"])
     latent = _latent(c)
@@ -88,10 +60,9 @@ def import_hf(config: Mapping[str, Any], id: str, name: str = "") -> dict[str, A
         shape["ffn"] = None
     shape["norm_parameters"] = _small(c, type, shape, latent)
     total, active = _parameters(shape, experts, latent)
-    note = "counted from the configuration"
-    entry["parameters"] = {"value": float(total), "source": SOURCE, "basis": "derived", "note": note}
+    entry["parameters"] = derived(total)
     if experts:
-        entry["active_parameters"] = {"value": float(active), "source": SOURCE, "basis": "derived", "note": note}
+        entry["active_parameters"] = derived(active)
     for block, values in (("config", shape), ("moe", experts), ("mla", latent)):
         if values:
             entry[block] = {"source": SOURCE} | {k: v for k, v in values.items() if v is not None and v is not False}
@@ -101,7 +72,7 @@ def import_hf(config: Mapping[str, Any], id: str, name: str = "") -> dict[str, A
     return entry
 
 
-def _shape(c: _Config, type: str) -> dict[str, Any]:
+def _shape(c: Config, type: str) -> dict[str, Any]:
     layers = c.count("num_hidden_layers", "n_layer")
     d_model = c.count("hidden_size", "n_embd")
     heads = c.count("num_attention_heads", "n_head")
@@ -123,8 +94,8 @@ def _shape(c: _Config, type: str) -> dict[str, Any]:
                 "tie_word_embeddings", default=type in ("gpt2", "bert", "gemma2", "gemma3", "gemma3_text", "falcon")
             )
         ),
-        "attention_bias": bool(c.first("attention_bias", default=type in ("gpt2", "bert", "qwen2", "qwen2_moe"))),
-        "qk_norm": type in ("qwen3", "qwen3_moe", "gemma3", "gemma3_text"),
+        "attention_bias": bool(c.first("attention_bias", default=type in _BIASED)),
+        "qk_norm": type in ("qwen3", "qwen3_moe", "gemma3", "gemma3_text") or bool(c.first("use_qk_norm")),
     }
     window = c.first("sliding_window")
     windowed = _windowed_layers(c, type, layers)
@@ -133,7 +104,7 @@ def _shape(c: _Config, type: str) -> dict[str, Any]:
     return shape
 
 
-def _windowed_layers(c: _Config, type: str, layers: int) -> int:
+def _windowed_layers(c: Config, type: str, layers: int) -> int:
     kinds = c.first("layer_types")
     if isinstance(kinds, list):
         return sum(kind == "sliding_attention" for kind in kinds)
@@ -148,7 +119,7 @@ def _windowed_layers(c: _Config, type: str, layers: int) -> int:
     return 0
 
 
-def _experts(c: _Config, type: str, layers: int) -> dict[str, int]:
+def _experts(c: Config, type: str, layers: int) -> dict[str, int]:
     number = c.first("num_local_experts", "n_routed_experts", "num_experts")
     if not number:
         return {}
@@ -170,7 +141,7 @@ def _experts(c: _Config, type: str, layers: int) -> dict[str, int]:
     return found
 
 
-def _latent(c: _Config) -> dict[str, int]:
+def _latent(c: Config) -> dict[str, int]:
     if not c.first("kv_lora_rank"):
         return {}
     found = {
@@ -182,10 +153,10 @@ def _latent(c: _Config) -> dict[str, int]:
     return found | ({"q_rank": c.count("q_lora_rank")} if c.first("q_lora_rank") else {})
 
 
-def _small(c: _Config, type: str, s: Mapping[str, Any], latent: Mapping[str, int]) -> int:
+def _small(c: Config, type: str, s: Mapping[str, Any], latent: Mapping[str, int]) -> int:
     """Norms, and biases and positions where the architecture has them."""
     layers, d = s["layers"], s["d_model"]
-    per_layer = 4 if type.startswith(("gemma2", "gemma3")) else 2
+    per_layer = 4 if type.startswith(("gemma2", "gemma3")) or type == "glm4" else 2
     small: int = (per_layer * layers + 1) * d
     if latent:
         latent_norms: int = layers * (latent.get("q_rank", 0) + latent["kv_rank"])
@@ -193,8 +164,15 @@ def _small(c: _Config, type: str, s: Mapping[str, Any], latent: Mapping[str, int
     if s["qk_norm"]:
         small += layers * 2 * s["head_dim"]
     qkv: int = (s["heads"] + 2 * s["kv_heads"]) * s["head_dim"]
-    if type in ("qwen2", "qwen2_moe"):
+    if s["attention_bias"] and type in ("qwen2", "qwen2_moe", "glm", "glm4", "glm4_moe"):
         small += layers * qkv
+    elif s["attention_bias"] and type in ("llama", "mistral", "qwen3"):
+        small += layers * (qkv + d)
+    if type == "qwen2_moe":
+        small += layers * d  # the gate of the shared expert
+    if type == "phi":
+        # One layer norm a layer, biases everywhere, the head's too.
+        small = 2 * (layers + 1) * d + layers * (qkv + d + s["ffn"] + d) + s["vocab"]
     if type == "gpt2":
         small += (2 * layers + 1) * d + layers * (qkv + d + s["ffn"] + d) + c.count("n_positions", default=1024) * d
     if type == "gpt_oss":
@@ -233,46 +211,7 @@ def _parameters(s: Mapping[str, Any], experts: Mapping[str, int], latent: Mappin
     return total, total - experts["layers"] * (experts["experts"] - experts["experts_per_token"]) * one
 
 
-def _mamba(c: _Config) -> dict[str, Any]:
-    layers, d = c.count("num_hidden_layers", "n_layer"), c.count("hidden_size", "d_model")
-    state, conv, expand = (
-        c.count("state_size", default=16),
-        c.count("conv_kernel", default=4),
-        c.count("expand", default=2),
-    )
-    inner = c.count("intermediate_size", default=expand * d)
-    rank = c.count("time_step_rank", default=-(-d // 16))
-    # in, convolution with bias, x, dt with bias, A, D, out
-    per_layer = 2 * d * inner + inner * (conv + 1) + inner * (rank + 2 * state) + (rank + 1) * inner
-    per_layer += inner * state + inner + inner * d
-    vocab = c.count("vocab_size")
-    small = (layers + 1) * d
-    total = layers * per_layer + vocab * d + small
-    note = "counted from the configuration"
-    return {
-        "parameters": {"value": float(total), "source": SOURCE, "basis": "derived", "note": note},
-        "config": {
-            "source": SOURCE,
-            "layers": layers,
-            "d_model": d,
-            "vocab": vocab,
-            "attention": "none",
-            "linear_layers": layers,
-            "full_layers": 0,
-            "norm_parameters": small,
-            "tied_embeddings": True,
-        },
-        "linear": {
-            "source": SOURCE,
-            "projection_parameters": per_layer,
-            "state_bytes": inner * (state + conv) * 2,
-            "state_size": state,
-            "expand": expand,
-        },
-    }
-
-
-def _stored(c: _Config) -> str:
+def _stored(c: Config) -> str:
     quantization = c.first("quantization_config")
     if not isinstance(quantization, Mapping):
         return ""

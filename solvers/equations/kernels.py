@@ -35,6 +35,12 @@ def parameter_traffic(passes, parameters, width, shards):
     return passes * parameters * width / shards
 
 
+@equation("byte", width="byte", act_width="byte")
+def gathered_traffic(passes, dense, width, batch, gathered, elements, act_width, shards):
+    """The same where a sample reads a few rows of large tables beside the dense weights."""
+    return passes * (dense * width + batch * (gathered * width + 2 * elements * act_width)) / shards
+
+
 @equation("s", compute="s", memory="s")
 def at_shares(compute, memory, share_c, share_m, other_c, other_m):
     """A time of compute and memory parts, restated for other sustained shares of the peaks."""

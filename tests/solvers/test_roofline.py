@@ -202,3 +202,24 @@ def test_errors_carry_a_repair_that_works(ask, change, argument):
     assert caught.value.argument == argument
     assert caught.value.repair
     assert ask("roofline", **{**arguments, **caught.value.repair})["result"]["expected_ms"] > 0
+
+
+def test_a_recommendation_model_reads_rows_not_tables(ask):
+    # MLPerf's DLRM-v2: 16,044,545 dense weights once; a sample gathers 214 rows of 128 and writes and reads 18,945 elements.
+    result = ask("roofline", model="dlrm-v2", hardware="h100", batch_sizes=[1024])["result"]
+    traffic = 2 * 16_044_545 + 1024 * (2 * 214 * 128 + 2 * 2 * 18_945)
+    assert result["memory_floor_ms"] == pytest.approx(traffic / 3.35e12 * 1e3, rel=1e-5)
+    assert result["compute_floor_ms"] == pytest.approx(1024 * 2 * 16_030_464 / 989.4e12 * 1e3, rel=1e-5)
+
+
+def test_a_hybrid_of_attention_state_space_and_experts_by_hand(ask):
+    # Jamba v0.1: 4 attention and 28 state-space layers; 16 layers of a dense MLP, 16 of two experts out of 16.
+    d, ffn, inner, rank, state = 4096, 14336, 8192, 256, 16
+    attention = d * (32 + 8 + 8) * 128 + 32 * 128 * d
+    mixer = 2 * d * inner + 5 * inner + inner * (rank + 2 * state) + (rank + 1) * inner + inner * (state + 1) + inner * d
+    mixer += rank + 2 * state
+    mlp = 3 * d * ffn
+    weights = 4 * attention + 28 * mixer + 16 * mlp + 16 * (2 * mlp + 16 * d) + 65536 * d + 65 * d
+    cache = 4 * 2 * 2048 * 8 * 128 * 2 + 28 * 2 * inner * (state + 4) * 2
+    result = ask("roofline", model="jamba-v0.1", hardware="h200", seq_len=2048)["result"]
+    assert result["floor_ms"] == pytest.approx((2 * weights + cache) / 4.8e12 * 1e3, rel=1e-5)

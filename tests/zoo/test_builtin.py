@@ -109,6 +109,7 @@ def matmul_parameters(entry):
         return entry.number(f"config.{name}").value if entry.has(f"config.{name}") else 0
 
     d, heads, ffn = c("d_model"), c("heads"), c("ffn")
+    attention_layers = c("full_layers") if c("linear_layers") else c("layers")
     matrices = 3 if entry.flag("config.gated_ffn") else 2
     if entry.text("config.attention") == "mla":
         q, kv, nope, rope, v = (
@@ -118,12 +119,13 @@ def matmul_parameters(entry):
     else:
         attention = 2 * d * heads * c("head_dim") + 2 * d * c("kv_heads") * c("head_dim")
     if not entry.has("moe.experts"):
-        return c("layers") * (attention + matrices * d * ffn)
+        return attention_layers * attention + c("layers") * matrices * d * ffn
     experts, wide, layers = (entry.number(f"moe.{k}").value for k in ("experts", "ffn", "layers"))
     shared = entry.number("moe.shared_ffn").value if entry.has("moe.shared_ffn") else 0
     dense = entry.number("moe.dense_layers").value if entry.has("moe.dense_layers") else 0
     moe = layers * (matrices * d * (experts * wide + shared) + d * experts)
-    return c("layers") * attention + moe + dense * matrices * d * ffn
+    recurrent = c("linear_layers") * entry.number("linear.projection_parameters").value if c("linear_layers") else 0
+    return attention_layers * attention + recurrent + moe + dense * matrices * d * ffn
 
 
 def test_every_transformer_adds_up_from_its_configuration(zoo):

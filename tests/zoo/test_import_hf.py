@@ -135,15 +135,188 @@ PUBLISHED = {
 }
 
 
+GLM = {**LLAMA, "num_hidden_layers": 40, "num_key_value_heads": 2, "intermediate_size": 13696, "vocab_size": 151552}
+GLM |= {"attention_bias": True, "head_dim": 128}
+PUBLISHED |= {
+    "qwen3-8b": (
+        {
+            **LLAMA,
+            "model_type": "qwen3",
+            "num_hidden_layers": 36,
+            "head_dim": 128,
+            "intermediate_size": 12288,
+            "vocab_size": 151936,
+        },
+        8_190_735_360,
+    ),
+    "qwen1.5-moe-a2.7b": (
+        {
+            "model_type": "qwen2_moe",
+            "num_hidden_layers": 24,
+            "hidden_size": 2048,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 16,
+            "intermediate_size": 5632,
+            "moe_intermediate_size": 1408,
+            "shared_expert_intermediate_size": 5632,
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+            "vocab_size": 151936,
+        },
+        14_315_784_192,
+    ),
+    "deepseek-v2": (
+        {
+            **DEEPSEEK,
+            "model_type": "deepseek_v2",
+            "num_hidden_layers": 60,
+            "hidden_size": 5120,
+            "intermediate_size": 12288,
+            "moe_intermediate_size": 1536,
+            "vocab_size": 102400,
+            "n_routed_experts": 160,
+            "num_experts_per_tok": 6,
+            "n_shared_experts": 2,
+            "first_k_dense_replace": 1,
+        },
+        235_741_434_880,
+    ),
+    "gemma-3-27b": (
+        {
+            "model_type": "gemma3",
+            "text_config": {
+                "model_type": "gemma3_text",
+                "num_hidden_layers": 62,
+                "hidden_size": 5376,
+                "num_attention_heads": 32,
+                "num_key_value_heads": 16,
+                "head_dim": 128,
+                "intermediate_size": 21504,
+                "vocab_size": 262208,
+                "sliding_window": 1024,
+                "sliding_window_pattern": 6,
+            },
+        },
+        27_009_346_304,
+    ),
+    "phi-2": (
+        {
+            "model_type": "phi",
+            "num_hidden_layers": 32,
+            "hidden_size": 2560,
+            "num_attention_heads": 32,
+            "intermediate_size": 10240,
+            "vocab_size": 51200,
+        },
+        2_779_683_840,
+    ),
+    "phi-4": (
+        {
+            **LLAMA,
+            "model_type": "phi3",
+            "num_hidden_layers": 40,
+            "hidden_size": 5120,
+            "num_attention_heads": 40,
+            "num_key_value_heads": 10,
+            "intermediate_size": 17920,
+            "vocab_size": 100352,
+        },
+        14_659_507_200,
+    ),
+    "glm-4-9b": ({**GLM, "model_type": "glm"}, 9_399_951_360),
+    "glm-4-9b-0414": ({**GLM, "model_type": "glm4"}, 9_400_279_040),
+    "glm-4.5": (
+        {
+            **GLM,
+            "model_type": "glm4_moe",
+            "num_hidden_layers": 92,
+            "hidden_size": 5120,
+            "num_attention_heads": 96,
+            "num_key_value_heads": 8,
+            "intermediate_size": 12288,
+            "moe_intermediate_size": 1536,
+            "n_routed_experts": 160,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 8,
+            "first_k_dense_replace": 3,
+            "use_qk_norm": True,
+        },
+        352_797_814_784,
+    ),
+    "bert-base": (
+        {"model_type": "bert", "num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12}
+        | {"intermediate_size": 3072, "vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2},
+        109_482_240,
+    ),
+    "jamba-v0.1": (
+        {
+            "model_type": "jamba",
+            "num_hidden_layers": 32,
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_attention_heads": 32,
+            "vocab_size": 65536,
+        },
+        51_570_323_328,
+    ),
+    "jamba-1.5-large": (
+        {
+            "model_type": "jamba",
+            "num_hidden_layers": 72,
+            "hidden_size": 8192,
+            "intermediate_size": 24576,
+            "num_attention_heads": 64,
+            "vocab_size": 65536,
+            "mamba_dt_rank": 512,
+        },
+        398_555_145_696,
+    ),
+}
+WHISPER = {"tiny": (384, 4), "base": (512, 6), "small": (768, 12), "medium": (1024, 24), "large-v3": (1280, 32)}
+PUBLISHED |= {
+    f"whisper-{name}": (
+        {
+            "model_type": "whisper",
+            "d_model": d,
+            "encoder_layers": layers,
+            "decoder_layers": layers,
+            "encoder_ffn_dim": 4 * d,
+            "decoder_ffn_dim": 4 * d,
+            "num_mel_bins": 128 if name == "large-v3" else 80,
+            "vocab_size": 51866 if name == "large-v3" else 51865,
+        },
+        None,
+    )
+    for name, (d, layers) in WHISPER.items()
+}
+
+
 @pytest.mark.parametrize("id", PUBLISHED)
 def test_counts_are_the_published_ones(id):
     config, parameters = PUBLISHED[id]
-    assert import_hf(config, id)["parameters"]["value"] == parameters
+    known = Zoo.builtin().get("models", id).number("parameters").value if parameters is None else parameters
+    assert import_hf(config, id)["parameters"]["value"] == known
 
 
-@pytest.mark.parametrize(
-    "id", ["llama-3.1-8b", "mixtral-8x7b", "deepseek-v3", "gpt-oss-120b", "gemma-2-2b", "mistral-7b"]
-)
+def test_whispers_sample_is_the_built_in_one(zoo):
+    entry = import_hf(PUBLISHED["whisper-small"][0], "mine")
+    for name in ("flops", "activation_elements"):
+        assert entry["sample"][name]["value"] == zoo.get("models", "whisper-small").number(f"sample.{name}").value
+    # Its encoder alone, by hand: 12 layers of 12 d² over 1,500 frames, their attention, two convolutions.
+    d, frames = 768, 1500
+    encoder = 12 * (12 * d * d * frames + 2 * frames * frames * d) + frames * (2 * 3 * 80 * d + 3 * d * d)
+    assert 2 * encoder < entry["sample"]["flops"]["value"] < 2 * 2 * encoder
+
+
+def test_a_distilled_whisper_is_refused_with_a_reason():
+    with pytest.raises(ConfigError, match="differ in depth"):
+        import_hf({**PUBLISHED["whisper-tiny"][0], "decoder_layers": 2}, "mine")
+
+
+SAME = "llama-3.1-8b mixtral-8x7b deepseek-v3 gpt-oss-120b gemma-2-2b mistral-7b jamba-v0.1 glm-4.5 qwen3-8b gemma-3-27b phi-4"
+
+
+@pytest.mark.parametrize("id", [*SAME.split(), "mamba-130m"])
 def test_an_imported_entry_gives_the_built_in_answer(ask, id):
     from mlwalls.solvers.answers import answer_data
     from mlwalls.solvers.registry import solvers
@@ -164,7 +337,8 @@ def test_a_missing_field_is_named(field):
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"model_type": "nonsense"}, {"model_type": "jamba"}, {"model_type": "whisper"}, []]
+    "config",
+    [{}, {"model_type": "nonsense"}, {"model_type": "jamba"}, {"model_type": "whisper"}, {"model_type": "t5"}, []],
 )
 def test_other_architectures_are_refused_with_a_reason(config):
     with pytest.raises(ConfigError):

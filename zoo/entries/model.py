@@ -91,6 +91,8 @@ class Sample(Block):
     flops: Cited = quantity("FLOP", 1e3, 1e18)
     training_flops: Cited = quantity("FLOP", 1e3, 1e18)
     activation_elements: Cited = quantity("", 1, 1e13)
+    dense_parameters: Cited = quantity("", 1, 1e13)
+    gathered_elements: Cited = quantity("", 1, 1e12)
     resolution: Cited = quantity("pixel", 1, 1e5)
 
 
