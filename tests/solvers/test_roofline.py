@@ -216,7 +216,9 @@ def test_a_hybrid_of_attention_state_space_and_experts_by_hand(ask):
     # Jamba v0.1: 4 attention and 28 state-space layers; 16 layers of a dense MLP, 16 of two experts out of 16.
     d, ffn, inner, rank, state = 4096, 14336, 8192, 256, 16
     attention = d * (32 + 8 + 8) * 128 + 32 * 128 * d
-    mixer = 2 * d * inner + 5 * inner + inner * (rank + 2 * state) + (rank + 1) * inner + inner * (state + 1) + inner * d
+    mixer = (
+        2 * d * inner + 5 * inner + inner * (rank + 2 * state) + (rank + 1) * inner + inner * (state + 1) + inner * d
+    )
     mixer += rank + 2 * state
     mlp = 3 * d * ffn
     weights = 4 * attention + 28 * mixer + 16 * mlp + 16 * (2 * mlp + 16 * d) + 65536 * d + 65 * d
