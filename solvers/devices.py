@@ -137,11 +137,17 @@ def serving_constants(n: Numbers, shape: ModelShape, devices: tuple[Device, ...]
     n.calibrated(constants, "eta16")
     if any(device.measured for device in devices):
         n.assumed("reference_share", REFERENCE_SHARE, 0.75, 0.82, source="cal_serving")
-    for name in ("rho", "tau", "eta_link", "eta_attention", "eta_memory", "t_host"):
+    for name in ("rho", "tau", "eta_link", "eta_attention", "eta_memory"):
         n.calibrated(constants, name)
-    n.calibrated(constants, f"r_engine_{engine}", "r_engine")
+    for name in ("r_engine", "t_sequence"):
+        n.calibrated(constants, f"{name}_{engine}", name)
     if shape.attention == "mla":
         n.calibrated(constants, "x_mla")
+    elif shape.linear:
+        n.assumed("x_linear", 1, 0.3, 2, source="cal_serving")
+    if shape.moe:
+        n.calibrated(constants, "x_routed")
+        n.calibrated(constants, "route_bytes")
     for halvings in (1, 2):
         n.defined(f"halvings_{halvings}", halvings)
 

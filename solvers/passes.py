@@ -9,6 +9,7 @@ from mlwalls.solvers.devices import Device
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.shapes import ModelShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +17,18 @@ class Law:
     """Which parts the expectation of a pass has.
 
     Attributes:
-        overhead: kernel starts and tails a layer ("latent" for latent attention, "" for none).
-        host: a pass with prompt tokens is bounded by the host's launches.
+        overhead: whether a layer costs kernel starts and tails.
+        special: symbols of the extra overhead and the count of layers whose attention has more kernels (latent, linear).
+        routed: layers route tokens to experts: more kernels, and copies of the tokens that move between them.
+        sequences: the engine's host does something for every sequence of a decode step.
         all_reduces: tensor-parallel all-reduces a layer; 0 without tensor parallelism.
         data_parallel: attention is data parallel, so that only the experts' layers exchange.
     """
 
-    overhead: str = ""
-    host: bool = False
+    overhead: bool = False
+    special: tuple[str, str] | None = None
+    routed: bool = False
+    sequences: bool = False
     all_reduces: int = 0
     data_parallel: bool = False
 
@@ -51,12 +56,29 @@ def link_bytes(d: Derivation, n: Numbers, law: Law, prefix: str, tokens: Value) 
     return d.step(f"{prefix}link_bytes", eq.allreduce_bytes(layers, each, tokens, n.d_model, n.act_width, n.tp))
 
 
+def serving_law(shape: ModelShape, decode: bool, ranks: int) -> Law:
+    """Return the parts of a serving pass's expectation: a decode step's, or those of a pass of prompt tokens."""
+    special = None
+    if shape.attention == "mla":
+        special = ("x_mla", "attention_layers")
+    elif shape.linear:
+        special = ("x_linear", "linear_layers")
+    exchanges = ranks > 1 and not (shape.data_parallel and not shape.moe)
+    return Law(True, special, shape.moe, decode, 2 * int(exchanges), shape.data_parallel)
+
+
 def pass_overhead(n: Numbers, law: Law, prefix: str = "") -> Applied:
     """Return the equation of a pass's kernel starts and tails."""
-    x_gen = n[f"{prefix}x_gen"]
-    if law.overhead == "latent":
-        return eq.latent_layer_overhead(n.layers, n.tau, n.r_engine, x_gen, n.x_mla)
-    return eq.layer_overhead(n.layers, n.tau, n.r_engine, x_gen)
+    plain = (n.layers, n.tau, n.r_engine, n[f"{prefix}x_gen"])
+    routed = (n.x_routed, n.top_k, n.moe_layers) if law.routed else ()
+    special = tuple(n[symbol] for symbol in law.special or ())
+    laws = {
+        (False, False): eq.layer_overhead,
+        (True, False): eq.routed_layer_overhead,
+        (False, True): eq.special_layer_overhead,
+        (True, True): eq.special_routed_layer_overhead,
+    }
+    return laws[law.routed, law.special is not None](*plain, *routed, *special)
 
 
 def pass_times(
@@ -96,7 +118,11 @@ def pass_times(
         assert link_floor is not None
         floors.append(link_floor)
     floor = d.choose(f"{name}floor", "max", floors)
-    memory_time = d.step(f"{name}memory_time", eq.memory_time(work.expected_moved, bandwidth, n.eta_memory))
+    moving = eq.memory_time(work.expected_moved, bandwidth, n.eta_memory)
+    if law.routed and work.tokens is not None:
+        copies = (n.moe_layers, n.route_bytes, n.top_k, n.d_model, work.tokens)
+        moving = eq.routed_memory_time(work.expected_moved, bandwidth, n.eta_memory, *copies)
+    memory_time = d.step(f"{name}memory_time", moving)
     parts = [compute_time, memory_time]
     if sent is not None:
         link_time = (
@@ -110,11 +136,11 @@ def pass_times(
     elif law.overhead:
         overhead = d.step(f"{name}overhead", pass_overhead(n, law, p))
         parts.append(overhead)
-    total = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}[len(parts)]
-    if law.host:
-        device_time = d.step(f"{name}device_time", total(*parts))
-        expected = d.step(f"{name}expected", eq.host_bound(device_time, n.layers, n.t_host))
+    if law.sequences and work.tokens is not None:
+        step = eq.step_of_three if len(parts) == 3 else eq.step_of_four
+        expected = d.step(f"{name}expected", step(*parts, work.tokens, n.t_sequence))
     else:
+        total = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}[len(parts)]
         expected = d.step(f"{name}expected", total(*parts))
     return PassTimes(
         compute_floor, memory_floor, link_floor, floor, compute_time, memory_time, link_time, overhead, expected

@@ -27,7 +27,7 @@ from mlwalls.solvers.formats import KvFormat, formats_of
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.memory import Memory, needed_bytes, resolve_memory
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import Law, PassTimes, PassWork, link_bytes, pass_moved, pass_times, share_of
+from mlwalls.solvers.passes import PassTimes, PassWork, link_bytes, pass_moved, pass_times, serving_law, share_of
 from mlwalls.solvers.quantization_words import QuantizationResult, Subject, present
 from mlwalls.solvers.shapes import ModelShape, check_ranks, resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
@@ -225,7 +225,7 @@ def _passes(s: Structure, n: Numbers, d: Derivation) -> tuple[Table, Lowering, t
     moves = (op["count"], op["w"], op["read"], op["base_width"])
     law = node_eq.pass_bytes_written(*moves, cache, op["write"]) if writes else node_eq.pass_bytes(*moves, cache)
     plain_moved = d.sum("base_bytes_total", law)
-    rule = Law("latent" if s.shape.attention == "mla" else "layers", not s.decode, s.all_reduces)
+    rule = serving_law(s.shape, s.decode, 1 + s.all_reduces)
     sent = link_bytes(d, n, rule, "", tokens)
     quantized = pass_times(d, n, op, s.devices[0], rule, PassWork(moved, moved, tokens), sent)
     plain = pass_times(

@@ -14,7 +14,7 @@ from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.kernels import KernelShape, lower_kernel
 from mlwalls.solvers.memory import Memory, needed_bytes
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import Law, PassTimes, PassWork, link_bytes, pass_moved, pass_times, share_of
+from mlwalls.solvers.passes import Law, PassTimes, PassWork, link_bytes, pass_moved, pass_times, serving_law, share_of
 from mlwalls.solvers.shapes import ModelShape
 from mlwalls.solvers.training_pass import training_groups
 from mlwalls.solvers.workload import Lowering, PassPhase
@@ -72,10 +72,9 @@ def _operator_time(s: Structure, n: Numbers, op: Table, work: PassWork) -> Appli
 def _law(s: Structure) -> Law:
     if s.kind != "transformer" or s.shape is None:
         return Law()
-    overhead = "latent" if s.shape.attention == "mla" else "layers"
     if s.phase == "training":
         return Law(all_reduces=s.all_reduces)
-    return Law(overhead=overhead, host=s.phase == "prefill", all_reduces=s.all_reduces)
+    return serving_law(s.shape, s.phase != "prefill", 1 + s.all_reduces)
 
 
 def _single(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], Lowered]:
@@ -165,7 +164,7 @@ def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value],
     decodes = []
     for device in s.devices:
         p = device.prefix
-        first = pass_times(d, n, op, device, replace(law, host=True), pre, sent_pre)
+        first = pass_times(d, n, op, device, replace(law, sequences=False), pre, sent_pre)
         again = pass_times(d, n, op, device, law, lowered.work, sent)
         decodes.append(again)
         out |= _named(f"{p}prefill_", first) | _named(f"{p}decode_", again)

@@ -35,7 +35,7 @@ from mlwalls.solvers.equations import serving as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.memory import held_weights
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import Law, link_bytes, pass_overhead
+from mlwalls.solvers.passes import Law, link_bytes, pass_overhead, serving_law
 from mlwalls.solvers.shapes import ModelShape, check_ranks, resolve_model
 from mlwalls.solvers.workload import Lowering, PassPhase
 from mlwalls.zoo import Entry
@@ -145,15 +145,13 @@ def resolve_serving(
     serving_constants(n, shape, (device,), engine or "unknown")
     constants = calibration("serving")["constants"]
     n.calibrated(constants, f"t_start_{engine or 'unknown'}", "t_start")
-    for name in ("collide", "queued", "chunk", "memory_share", "memory_reserve", "held_output"):
+    n.calibrated(constants, f"held_output_{engine or 'unknown'}", "held_output")
+    for name in ("collide", "queued", "chunk", "memory_share", "memory_reserve"):
         n.calibrated(constants, name)
     resolve_spread(n, shape, "decode", weight_format, model, (device,), warnings)
     for name in ("first_low", "first_high"):
         n.calibrated(calibration("serving")["intervals"], name)
-    exchanges = ranks > 1 and not (shape.data_parallel and not shape.moe)
-    overhead = "latent" if shape.attention == "mla" else "layers"
-    law = Law(overhead, True, 2 * int(exchanges), shape.data_parallel)
-    return Serving(shape, device, law, cached)
+    return Serving(shape, device, serving_law(shape, True, ranks), cached)
 
 
 def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
@@ -179,8 +177,15 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
     fixed = d.step("fixed", eq.fixed_time(moved, bandwidth, share, overhead))
     compute = d.sum("token_compute", node_eq.pass_compute_time(count, n.one, w, op["flops"], peak, eta))
     sent = link_bytes(d, n, s.law, "", n.one)
-    link = None if sent is None else d.step("link_time", node_eq.link_time(sent, n.link, n.eta_link))
-    token = compute if link is None else d.step("token", common.sum_of_two(compute, link))
+    carried = [] if sent is None else [d.step("link_time", node_eq.link_time(sent, n.link, n.eta_link))]
+    if s.law.routed:
+        copies = eq.routed_time(n.moe_layers, n.route_bytes, n.top_k, n.d_model, bandwidth, share)
+        carried.append(d.step("routed_time", copies))
+    each = d.step("carried", common.sum_of_two(*carried)) if len(carried) == 2 else (carried or [None])[0]
+    token = d.step(
+        "token",
+        eq.token_time(compute, n.t_sequence) if each is None else eq.token_time_carried(compute, each, n.t_sequence),
+    )
     touched = node_eq.cache_touched(count, op["kv"], op["write"]) if s.shape.linear else None
     read = d.sum("cache_read", touched or memory_eq.row_cache(count, op["kv"]))
     cache = d.step("cache", node_eq.memory_time(read, bandwidth, share))
@@ -188,8 +193,8 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
     written = d.sum("prompt_cache", memory_eq.row_cache(count, op["pre_kv"]))
     prompt = (
         eq.prompt_time(work, written, bandwidth, share)
-        if link is None
-        else eq.prompt_time_linked(work, fresh, link, written, bandwidth, share)
+        if each is None
+        else eq.prompt_time_carried(work, fresh, each, written, bandwidth, share)
     )
     prompt_time = d.step("prompt_time", prompt)
     expert = None
@@ -200,8 +205,8 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
     sums = {2: common.sum_of_two, 3: common.sum_of_three}
     held = parts[0] if len(parts) == 1 else d.step("held", sums[len(parts)](*parts))
     room = d.step("room", eq.cache_room(n.memory_share, n.capacity, n.memory_reserve, held))
-    each = d.sum("cache_each", memory_eq.row_cache(count, op["held_kv"]))
-    return Costs(fixed, token, cache, prompt_time, expert, fresh, room, each, held)
+    sequence = d.sum("cache_each", memory_eq.row_cache(count, op["held_kv"]))
+    return Costs(fixed, token, cache, prompt_time, expert, fresh, room, sequence, held)
 
 
 def cache_slots(n: Numbers, d: Derivation, costs: Costs) -> tuple[Value, Value]:
@@ -224,13 +229,13 @@ def step_of(s: Serving, n: Numbers, d: Derivation, costs: Costs, batch: Value) -
 
 
 def prefill_of(s: Serving, n: Numbers, d: Derivation, costs: Costs) -> Value:
-    """Step out `prefill`: s, a whole prompt alone on the replica, in chunks if it is long, launches included."""
+    """Step out `prefill`: s, a whole prompt alone on the replica, in chunks if it is long, if it is long."""
     tokens = d.step("own_tokens", common.smaller(costs.fresh, n.chunk))
-    work, limit = (costs.fixed, tokens, costs.fresh, costs.prompt), (n.layers, n.t_host)
+    work = (costs.fixed, tokens, costs.fresh, costs.prompt)
     hit = _hit(s, n, d, "own_hit", tokens)
     if hit is None or costs.expert is None:
-        return d.step("prefill", eq.prefill_time(*work, *limit))
-    return d.step("prefill", eq.prefill_time_moe(*work, hit, n.top_k, costs.expert, *limit))
+        return d.step("prefill", eq.prefill_time(*work))
+    return d.step("prefill", eq.prefill_time_moe(*work, hit, n.top_k, costs.expert))
 
 
 def interleave(
@@ -239,12 +244,12 @@ def interleave(
     """Step out what prompts of others add to a step: keys `mixed` (a step that carries prompt tokens) and `tpot`, in s."""
     arrivals = d.step("arrivals", eq.arrivals(batch, n.output))
     tokens = d.step("mixed_tokens", eq.chunk_tokens(n.chunk, costs.fresh, arrivals))
-    work, limit = (step, tokens, costs.fresh, costs.prompt), (n.layers, n.t_host)
+    work = (step, tokens, costs.fresh, costs.prompt)
     if hit is None or costs.expert is None:
-        mixed = d.step("mixed", eq.mixed_time(*work, *limit))
+        mixed = d.step("mixed", eq.mixed_time(*work))
     else:
         more = d.step("mixed_hit", eq.hit_mixed(n.experts, n.top_k, tokens, batch))
-        mixed = d.step("mixed", eq.mixed_time_moe(*work, more, hit, costs.expert, *limit))
+        mixed = d.step("mixed", eq.mixed_time_moe(*work, more, hit, costs.expert))
     return {"mixed": mixed, "tpot": d.step("tpot", eq.time_per_token(step, arrivals, costs.fresh, tokens, mixed))}
 
 

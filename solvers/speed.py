@@ -9,7 +9,7 @@ from mlwalls.solvers.devices import Device, groups_of, resolve_device, serving_c
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import Law, PassWork, link_bytes, pass_moved, pass_times
+from mlwalls.solvers.passes import Law, PassWork, link_bytes, pass_moved, pass_times, serving_law
 from mlwalls.solvers.shapes import ModelShape
 from mlwalls.solvers.workload import Lowering, PassPhase
 from mlwalls.zoo import Entry
@@ -38,7 +38,7 @@ def resolve_speed(n: Numbers, shape: ModelShape, hardware: Entry, ranks: int, wa
     n.defined("act_width", 2, "byte")
     n.defined("per_layer", 2)
     serving_constants(n, shape, (device,))
-    return Speed(device, Law("latent" if shape.attention == "mla" else "layers", False, 2 * int(ranks > 1)))
+    return Speed(device, serving_law(shape, True, ranks))
 
 
 def decode_speed(s: Speed, shape: ModelShape, n: Numbers, d: Derivation) -> dict[str, Value]:

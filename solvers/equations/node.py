@@ -282,14 +282,26 @@ def link_time(traffic, link, eta_link):
 
 @equation("s", tau="s")
 def layer_overhead(layers, tau, r_engine, x_gen):
-    """Kernel starts and tails of one pass: `tau` a layer, by engine and hardware generation."""
+    """Kernel starts and tails, norms, activations and all-reduce latencies of one pass."""
     return layers * tau * r_engine * x_gen
 
 
 @equation("s", tau="s")
-def latent_layer_overhead(layers, tau, r_engine, x_gen, x_mla):
-    """Kernel starts and tails of one pass through latent-attention layers."""
-    return layers * tau * r_engine * x_gen * (1 + x_mla)
+def routed_layer_overhead(layers, tau, r_engine, x_gen, x_routed, top_k, moe_layers):
+    """The same where layers route: more kernels the more experts a token goes to."""
+    return (layers + x_routed * top_k * moe_layers) * tau * r_engine * x_gen
+
+
+@equation("s", tau="s")
+def special_layer_overhead(layers, tau, r_engine, x_gen, x_special, special_layers):
+    """The same where some layers' attention has more kernels: latent, linear."""
+    return (layers + x_special * special_layers) * tau * r_engine * x_gen
+
+
+@equation("s", tau="s")
+def special_routed_layer_overhead(layers, tau, r_engine, x_gen, x_routed, top_k, moe_layers, x_special, special_layers):
+    """The same with both."""
+    return (layers + x_routed * top_k * moe_layers + x_special * special_layers) * tau * r_engine * x_gen
 
 
 @equation(
@@ -311,10 +323,22 @@ def binding_share_linked(cf, mf, lf, ct, mt, lt, expected):
     return where(lf > maximum(cf, mf), lt, where(cf >= mf, ct, mt)) / expected
 
 
-@equation("s", device="s", host="s")
-def host_bound(device, layers, host):
-    """A pass with prompt tokens is not faster than the host launches its layers."""
-    return maximum(device, layers * host)
+@equation("s", moved="byte", bandwidth="byte/s", route="byte", wall="memory_bandwidth")
+def routed_memory_time(moved, bandwidth, eta_m, moe_layers, route, top_k, d_model, tokens):
+    """Time to move bytes, and what routed copies of the tokens move between unfused kernels."""
+    return (moved + moe_layers * route * top_k * d_model * tokens) / (bandwidth * eta_m)
+
+
+@equation("s", a="s", b="s", c="s", each="s")
+def step_of_three(a, b, c, batch, each):
+    """A decode step: its parts, and what the engine's host does for every sequence."""
+    return a + b + c + batch * each
+
+
+@equation("s", a="s", b="s", c="s", d="s", each="s")
+def step_of_four(a, b, c, d, batch, each):
+    """The same of four parts."""
+    return a + b + c + d + batch * each
 
 
 @equation("T", floor="T", expected="T")

@@ -28,16 +28,34 @@ def expert_time(layers, matrices, d_model, expert_ffn, width, shards, bandwidth,
     return layers * matrices * d_model * expert_ffn * width / shards / (bandwidth * eta_m)
 
 
+@equation("s", route="byte", bandwidth="byte/s")
+def routed_time(layers, route, top_k, d_model, bandwidth, eta_m):
+    """What the routed copies of one token move between unfused kernels."""
+    return layers * route * top_k * d_model / (bandwidth * eta_m)
+
+
+@equation("s", compute="s", each="s")
+def token_time(compute, each):
+    """A decoding token where nothing is exchanged or routed: its arithmetic, and the host's work for its sequence."""
+    return compute + each
+
+
+@equation("s", compute="s", carried="s", each="s")
+def token_time_carried(compute, carried, each):
+    """The same with what a token carries: all-reduces, copies to experts."""
+    return compute + carried + each
+
+
 @equation("s", compute="s", written="byte", bandwidth="byte/s")
 def prompt_time(compute, written, bandwidth, eta_m):
     """A whole prompt in a pass: its arithmetic, and its keys and values written."""
     return compute + written / (bandwidth * eta_m)
 
 
-@equation("s", compute="s", link_time="s", written="byte", bandwidth="byte/s")
-def prompt_time_linked(compute, tokens, link_time, written, bandwidth, eta_m):
-    """The same with the all-reduces of its tokens."""
-    return compute + tokens * link_time + written / (bandwidth * eta_m)
+@equation("s", compute="s", carried="s", written="byte", bandwidth="byte/s")
+def prompt_time_carried(compute, tokens, carried, written, bandwidth, eta_m):
+    """The same with what its tokens carry."""
+    return compute + tokens * carried + written / (bandwidth * eta_m)
 
 
 @equation("byte", capacity="byte", reserve="byte", held="byte", wall="memory_capacity")
@@ -76,28 +94,28 @@ def step_time_moe(fixed, batch, token, cache, hit, top_k, expert):
     return fixed + batch * (token + cache) + (hit - top_k) * expert
 
 
-@equation("s", fixed="s", prompt="s", host="s")
-def prefill_time(fixed, tokens, fresh, prompt, layers, host):
-    """A whole prompt alone, in passes of `tokens` of its `fresh` tokens, none faster than the host launches its layers."""
-    return maximum(fixed + tokens / fresh * prompt, layers * host) * fresh / tokens
+@equation("s", fixed="s", prompt="s")
+def prefill_time(fixed, tokens, fresh, prompt):
+    """A whole prompt alone, in passes of `tokens` of its `fresh` tokens."""
+    return fixed * fresh / tokens + prompt
 
 
-@equation("s", fixed="s", prompt="s", expert="s", host="s")
-def prefill_time_moe(fixed, tokens, fresh, prompt, hit, top_k, expert, layers, host):
+@equation("s", fixed="s", prompt="s", expert="s")
+def prefill_time_moe(fixed, tokens, fresh, prompt, hit, top_k, expert):
     """The same for a mixture."""
-    return maximum(fixed + tokens / fresh * prompt + (hit - top_k) * expert, layers * host) * fresh / tokens
+    return (fixed + (hit - top_k) * expert) * fresh / tokens + prompt
 
 
-@equation("s", step="s", prompt="s", host="s")
-def mixed_time(step, tokens, fresh, prompt, layers, host):
-    """A decode step that carries prompt tokens too, not faster than the host launches its layers."""
-    return maximum(step + tokens / fresh * prompt, layers * host)
+@equation("s", step="s", prompt="s")
+def mixed_time(step, tokens, fresh, prompt):
+    """A decode step that carries `tokens` of prompts too."""
+    return step + tokens / fresh * prompt
 
 
-@equation("s", step="s", prompt="s", expert="s", host="s")
-def mixed_time_moe(step, tokens, fresh, prompt, hit_mixed, hit, expert, layers, host):
-    """The same for a mixture: the prompt's tokens touch more experts than the step's."""
-    return maximum(step + tokens / fresh * prompt + (hit_mixed - hit) * expert, layers * host)
+@equation("s", step="s", prompt="s", expert="s")
+def mixed_time_moe(step, tokens, fresh, prompt, hit_mixed, hit, expert):
+    """The same for a mixture: the prompts' tokens touch more experts than the step's."""
+    return step + tokens / fresh * prompt + (hit_mixed - hit) * expert
 
 
 @equation("")
