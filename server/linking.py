@@ -1,154 +1,143 @@
-"""Names and numbers in a sentence: zoo entries by their longest spelling, counts by the words beside them."""
+"""Names in a sentence: zoo entries by their longest spelling, through the resolver that tools and completions use."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 from mlwalls.zoo import UnknownName, Zoo
 from mlwalls.zoo.names import key
 
+KINDS = ("models", "hardware", "grids")
 _TOKEN = re.compile(r"[A-Za-zÀ-ÿ0-9][A-Za-zÀ-ÿ0-9.\-]*")
 _MAX_WORDS = 6
-_SCALE = {"k": 1024, "m": 1024 * 1024}
-_FORMATS = {
-    "int4": "int4",
-    "4-bit": "int4",
-    "4 bit": "int4",
-    "int8": "int8",
-    "8-bit": "int8",
-    "fp8": "fp8",
-    "bf16": "bf16",
-    "fp16": "fp16",
-    "mxfp4": "mxfp4",
-    "nvfp4": "nvfp4",
-}
-_PHASES = (
-    ("training", ("training", "train", "finetune", "fine-tune", "backward")),
-    ("prefill", ("prefill", "prompt processing", "time to first token", "ttft")),
-    ("decode", ("decode", "decoding", "per token", "tokens per second", "tok/s", "tokens/s", "generation", "generate")),
-    ("inference", ("request", "end to end")),
+# What stands in the text for a name that was taken out.
+PLACES = {"models": "themodel", "hardware": "chip", "grids": "thegrid"}
+_CHIPLIKE = re.compile(r"(?:[a-z]{1,7}-?\d[a-z0-9.]*|[a-z]+-\d[\w.\-]*b)", re.IGNORECASE)
+_NOT_NAMES = re.compile(
+    r"(?:[kb]v?\d?|batch-?\d+|tp-?\d+|pp\d+|(?:int|fp|bf|mxfp|nvfp|tf)-?\d+|top\d+|p\d+(?:\.\d+)?|q\d|t\d|w\d+a\d+|wh|co2e?"
+    r"|(?:zero|stage)-?\d|b\d|mlp\d?|h2d|v\d|gen\d)",
+    re.IGNORECASE,
 )
-_NUMBERS = (
-    ("batch_sizes", r"batch(?:es)?(?:[ _-]?sizes?)?(?: of|=| =|:)? ?(\d[\d,]*)(?! ?-?bit)"),
-    ("n_accelerators", r"(?:tp|tensor[ -]parallel(?:ism)?(?: of)?)[ =]?(\d+)"),
-    ("n_accelerators", r"(\d+) *(?:x|×)? *(?:gpus?|accelerators?|chips?|tpus?)(?![a-z0-9])"),
-    ("output_tokens", r"(?:generat\w+|output(?:s|ting)?|answers? of) (\d[\d,]*k?) tokens"),
-    ("seq_len", r"(\d[\d,]*)(k|m)?[ -]?(?:tokens? )?(?:context|prompt|seq(?:uence)?)"),
-    ("seq_len", r"(?:context|prompt|seq(?:uence)?(?:[ _-]len(?:gth)?)?)(?: length)?(?: of|=| =|:)? ?(\d[\d,]*)(k|m)?"),
-    ("seq_len", r"(\d[\d,]*)(k)? tokens"),
-)
+_SIZE = re.compile(r"\d+(?:\.\d+)?b", re.IGNORECASE)
+_HARDWARE_FAMILIES = frozenset({"rtx", "gtx", "tpu", "cs", "gaudi", "dgx"})
 
 
 @dataclass(slots=True)
 class Linked:
-    """What stands in a sentence: zoo ids, arguments, the phase, and names that look like chips or models but are not."""
+    """What stands in a sentence: zoo ids by kind in order, names that look like chips or models but are not, the rest."""
 
     models: tuple[str, ...] = ()
     hardware: tuple[str, ...] = ()
-    numbers: dict[str, Any] = field(default_factory=dict)
-    phase: str = ""
+    grids: tuple[str, ...] = ()
     unknown: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    rest: str = ""
+
+    def of(self, kind: str) -> tuple[str, ...]:
+        """Return the ids of a kind."""
+        found: tuple[str, ...] = getattr(self, kind)
+        return found
 
 
 @lru_cache(maxsize=8)
 def _spellings(zoo: Zoo) -> dict[str, tuple[str, str]]:
+    """Return whole spellings, each with what it names."""
     found: dict[str, tuple[str, str]] = {}
-    for kind in ("models", "hardware"):
+    for kind in KINDS:
         for entry in zoo.entries(kind):
-            for name in (entry.id, entry.name, *entry.aliases):
+            names = [entry.id, entry.name, *entry.aliases]
+            if kind == "grids":
+                names += [re.sub(r"^(?:us|ca)-", "", entry.id)]
+            for name in names:
                 spelled = key(name)
                 if len(spelled) >= 4 or (len(spelled) >= 2 and any(c.isdigit() for c in spelled)):
                     found.setdefault(spelled, (kind, entry.id))
     return found
 
 
+@lru_cache(maxsize=8)
+def _families(zoo: Zoo) -> frozenset[str]:
+    """Return the first words of the models' names: what makes `llama 9b` a name."""
+    names = (name for entry in zoo.entries("models") for name in (entry.id, *entry.aliases))
+    return frozenset(match[0].lower() for name in names if (match := re.match(r"[A-Za-z]{3,}", name)))
+
+
 def link(question: str, zoo: Zoo) -> Linked:
     """Link a sentence. Longer spellings win; order of appearance is kept."""
-    lowered = question.lower()
-    found = Linked()
-    rest = _link_names(question, zoo, found)
-    _link_numbers(rest, found)
-    for text, name in _FORMATS.items():
-        if re.search(rf"(?<![a-z0-9]){re.escape(text)}(?![a-z0-9])", lowered):
-            found.numbers.setdefault("weight_dtype", name)
-    for phase, signs in _PHASES:
-        if any(re.search(rf"(?<![a-z]){re.escape(sign)}(?![a-z])", lowered) for sign in signs):
-            found.phase = phase
-            break
-    return found
-
-
-def _link_names(question: str, zoo: Zoo, found: Linked) -> str:
-    """Link the zoo's names; returns the question without them."""
-    spellings = _spellings(zoo)
     tokens = list(_TOKEN.finditer(question))
-    taken: list[tuple[int, int]] = []
-    named: list[tuple[str, str]] = []
+    found = Linked()
+    named: list[tuple[int, int, str, str]] = []
     at = 0
     while at < len(tokens):
         for size in range(min(_MAX_WORDS, len(tokens) - at), 0, -1):
             start, end = tokens[at].start(), tokens[at + size - 1].end()
-            hit = spellings.get(key(_unplural(question[start:end])))
+            hit = _named(_unplural(question[start:end]), zoo)
             if hit is not None:
-                named.append(hit)
-                taken.append((start, end))
+                named.append((start, end, *hit))
                 at += size
                 break
         else:
-            _note_unknown(tokens[at].group(), question, tokens, at, zoo, found)
+            _note_unknown(tokens, at, zoo, found)
             at += 1
-    found.models = tuple(dict.fromkeys(id for kind, id in named if kind == "models"))
-    found.hardware = tuple(dict.fromkeys(id for kind, id in named if kind == "hardware"))
+    for kind in KINDS:
+        setattr(found, kind, tuple(dict.fromkeys(id for _, _, k, id in named if k == kind)))
     rest = question
-    for start, end in reversed(taken):
-        rest = (
-            rest[:start] + " gpu " + rest[end:]
-            if _is_hardware(named, taken, start)
-            else rest[:start] + " " + rest[end:]
-        )
-    return rest
+    for start, end, kind, _ in reversed(named):
+        rest = f"{rest[:start]} {PLACES[kind]} {rest[end:]}"
+    found.rest = re.sub(r" {2,}", " ", rest)
+    return found
 
 
-def _is_hardware(named: list[tuple[str, str]], taken: list[tuple[int, int]], start: int) -> bool:
-    return named[[s for s, _ in taken].index(start)][0] == "hardware"
+def _named(text: str, zoo: Zoo) -> tuple[str, str] | None:
+    """Return the kind and id that a span names: spelled as an entry is, or by words that the resolver knows."""
+    exact = _spellings(zoo).get(key(text))
+    if exact is not None:
+        return exact
+    first = re.match(r"[A-Za-z]+", text)
+    if first is None or not any(c.isdigit() for c in text):
+        return None
+    family = first[0].lower()
+    for kind in ("models", "hardware"):
+        if kind == "models" and family not in _families(zoo):
+            continue
+        if kind == "hardware" and " " in text and family not in _HARDWARE_FAMILIES | _vendors(zoo):
+            continue
+        try:
+            return kind, zoo.resolve(kind, text).entry.id
+        except UnknownName:
+            continue
+    return None
+
+
+@lru_cache(maxsize=8)
+def _vendors(zoo: Zoo) -> frozenset[str]:
+    return frozenset(
+        word for entry in zoo.entries("hardware") for word in re.findall(r"[a-z]+\d*[a-z]*", entry.id) if len(word) > 1
+    )
 
 
 def _unplural(text: str) -> str:
-    return text[:-1] if re.search(r"\d[a-z]?s$", text.lower()) else text.rstrip(".")
+    bare = re.sub(r"['’]s$", "", text)
+    return bare[:-1] if re.search(r"\d[a-z]?s$", bare.lower()) else bare.rstrip(".")
 
 
-_CHIPLIKE = re.compile(r"(?:[a-z]{1,7}-?\d[a-z0-9.]*|[a-z]+-\d[\w.\-]*b)", re.IGNORECASE)
-_NOT_NAMES = re.compile(
-    r"(?:[kb]v?\d?|batch-?\d+|tp\d+|(?:int|fp|bf|mxfp|nvfp|tf)\d+|top\d+|p\d+|q\d|t\d)", re.IGNORECASE
-)
-
-
-def _note_unknown(word: str, question: str, tokens: list[re.Match[str]], at: int, zoo: Zoo, found: Linked) -> None:
+def _note_unknown(tokens: list[re.Match[str]], at: int, zoo: Zoo, found: Linked) -> None:
+    """Note a word that looks like a name and is none: `H10O`, `llama 9b`, `RTX 6090`."""
+    word = tokens[at].group()
     bare = _unplural(word).rstrip(".-")
-    if not _CHIPLIKE.fullmatch(bare) or _NOT_NAMES.fullmatch(bare):
+    after = tokens[at + 1].group() if at + 1 < len(tokens) else ""
+    before = tokens[at - 1].group().lower() if at else ""
+    if word.lower() in _HARDWARE_FAMILIES and re.match(r"\d", after):
+        bare = f"{word} {after}"
+    elif _SIZE.fullmatch(bare) and before in _families(zoo):
+        bare = f"{before} {bare}"
+    elif not _CHIPLIKE.fullmatch(bare) or _NOT_NAMES.fullmatch(bare):
         return
     near: list[str] = []
     for kind in ("hardware", "models"):
         try:
-            entry = zoo.resolve(kind, bare).entry
-            near.append(entry.id)
+            near.append(zoo.resolve(kind, bare).entry.id)
         except UnknownName as error:
             near += error.nearest[:2]
     found.unknown.append((bare, tuple(near[:4])))
-
-
-def _link_numbers(rest: str, found: Linked) -> None:
-    lowered = rest.lower()
-    for name, pattern in _NUMBERS:
-        if name in found.numbers:
-            continue
-        match = re.search(r"(?<![a-z0-9.])" + pattern, lowered)
-        if match is None:
-            continue
-        scale = _SCALE.get(match[2] or "", 1) if match.lastindex and match.lastindex > 1 else 1
-        number = int(match[1].replace(",", "").rstrip("k")) * scale
-        found.numbers[name] = [number] if name == "batch_sizes" else number
-        lowered = lowered[: match.start()] + " " + lowered[match.end() :]

@@ -1,0 +1,180 @@
+"""Numbers with units in a sentence: what was counted or measured, in SI, and the words beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SCALES = {
+    "k": 1e3,
+    "thousand": 1e3,
+    "m": 1e6,
+    "million": 1e6,
+    "b": 1e9,
+    "bn": 1e9,
+    "billion": 1e9,
+    "t": 1e12,
+    "trillion": 1e12,
+}
+_BINARY = {"k": 1024.0, "m": 1024.0**2}
+_WORDS = {
+    word: str(number)
+    for number, word in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), 1
+    )
+} | {"sixteen": "16", "thirty-two": "32", "sixty-four": "64", "hundred": "100", "thousand": "1000"}
+_PREFIX = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21}
+_TIMES = (
+    (r"ms|milliseconds?|millis", 1e-3),
+    (r"us|µs|microseconds?", 1e-6),
+    (r"seconds?|secs?|s", 1.0),
+    (r"minutes?|mins?", 60.0),
+    (r"hours?|hrs?|h", 3600.0),
+    (r"days?|d", 86400.0),
+    (r"weeks?", 604800.0),
+    (r"months?", 2592000.0),
+    (r"years?|yrs?", 31536000.0),
+)
+# kind, what follows the number (after an optional scale); groups named `p` carry a decimal prefix.
+_UNITS: tuple[tuple[str, str], ...] = (
+    ("usd_per_h", r"(?:dollars?|usd|bucks)? ?(?:/|per |an? )\s?(?:chip[- ]|gpu[- ])?(?:h|hr|hour)"),
+    ("usd", r"dollars?|usd|bucks"),
+    ("percent", r"%|percent|pct"),
+    ("tokens_per_s", r"(?:tokens?|toks?|tok) ?(?:/|per |a )\s?(?:s|sec|second)"),
+    ("samples_per_s", r"(?:images?|samples?|frames?) ?(?:/|per |a )\s?(?:s|sec|second)"),
+    ("tokens_per_s", r"tps"),
+    ("per_s", r"(?:requests?|reqs?|queries|calls|users|prompts)? ?(?:arrive )?(?:/|per |a |every )\s?(?:s|sec|second)"),
+    ("per_s", r"rps|qps"),
+    ("bytes_per_s", r"(?P<p>[kmgtp]?)i?b(?:ytes?)?(?:/| per )s(?:ec(?:ond)?)?"),
+    ("flop_per_s", r"(?P<p>[kmgtpez])flops?/s(?:ec)?|(?P<q>[tp])flops"),
+    ("flop", r"(?P<p>[kmgtpez]?) ?flops?(?:-days)?"),
+    ("bytes", r"(?P<p>[kmgtp])(?:i?b(?:ytes?)?)|(?P<g>gigs?|gigabytes?)"),
+    ("tokens", r"[- ]?(?:(?:input|output|prompt|generated|training)[- ])?(?:tokens?|toks?|context|prompt|sequence|seq)"),
+    ("parameters", r"(?:parameters?|params?|model|weights)"),
+    ("tokens", r"(?:in(?=.{1,40}\bout\b)|out(?![a-z]))"),
+    ("watts", r"(?P<p>[km]?)w(?:atts?)?"),
+    ("kwh", r"(?P<p>[kmg]?)wh"),
+    ("accelerators", r"(?:x |× ?)?(?:chip|gpus?|accelerators?|tpus?|cards?|devices?)"),
+    ("users", r"(?:(?:concurrent|simultaneous|parallel) )?(?:users?|people|chats?|sessions?|conversations?|sequences?|requests?|customers?)"),
+    ("workers", r"(?:cpu )?(?:(?:data )?(?:loading |loader )?workers?|cores?|cpus?|threads?)"),
+    ("servers", r"servers?|replicas?|instances?|slots?"),
+    ("hosts", r"hosts?|nodes?|machines?"),
+    ("wafers", r"wafers?|systems?"),
+    ("steps", r"(?:reasoning |thinking )?steps?"),
+    *((f"seconds:{factor!r}", rf"-?(?:{names})") for names, factor in _TIMES),
+)
+_NUMBER = re.compile(
+    r"(?:(?<![\w.])|(?<=\bp))(?P<usd>\$ ?)?(?P<n>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)", re.IGNORECASE
+)
+_SCALE = re.compile(r"[ -]?(k|m|bn|b|t|thousand|million|billion|trillion)(?![a-z])", re.IGNORECASE)
+_LEADING: tuple[tuple[str, str], ...] = (
+    ("batch", r"batch(?:es)?(?:[ _-]?sizes?)?(?: of| from|=| =|:)? ?$"),
+    ("tp", r"(?:tp|tensor[ -]parallel(?:ism)?)(?: of|=|-)? ?$"),
+    ("pp", r"(?:pp|pipeline(?:[ -]parallel(?:ism)?)?)(?: of|=|-)? ?$"),
+    ("percentile", r"(?<![a-z])p$"),
+    ("tokens", r"(?:context|seq(?:uence)?[ _-]?len(?:gth)?|prompt)(?: length)?(?: of|=| =|:)? ?$"),
+)
+_WINDOW = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One number: its value in SI, what it counts or measures, where it stands, the words on both sides."""
+
+    value: float
+    kind: str
+    start: int
+    end: int
+    before: str
+    after: str
+
+
+def spelled_out(text: str) -> str:
+    """Return the text with numbers written as words as digits, and ``8xH100`` as ``8 x H100``."""
+    text = re.sub(r"\b(" + "|".join(_WORDS) + r")\b(?! phases| hundred| thousand| million)", lambda m: _WORDS[m[1].lower()], text, flags=re.I)
+    text = re.sub(r"\b(?:an? )(million|billion|trillion|thousand)\b", r"1 \1", text, flags=re.I)
+    text = re.sub(r"\b(?:half )(?:an? )?(million|billion|trillion)\b", r"0.5 \1", text, flags=re.I)
+    text = re.sub(r"\bin (?:an? )(week|month|year|day)\b", r"in 1 \1", text, flags=re.I)
+    text = re.sub(r"\bfor (?:an? )(week|month|year|day)\b", r"for 1 \1", text, flags=re.I)
+    return re.sub(r"(?<![\w.])(\d+) ?[x×] ?(?=[a-z])", r"\1 x ", text, flags=re.I)
+
+
+def quantities(text: str) -> list[Quantity]:
+    """Return the numbers of a sentence in order. Names must have been taken out; an accelerator's stands as `chip`."""
+    lowered = text.lower()
+    found: list[Quantity] = []
+    for match in _NUMBER.finditer(lowered):
+        if found and match.start() < found[-1].end:
+            continue
+        found.append(_quantity(lowered, match))
+    return _listed(found, lowered)
+
+
+def _quantity(text: str, match: re.Match[str]) -> Quantity:
+    number = float(match["n"].replace(",", ""))
+    start, at = match.start(), match.end()
+    scale_match = _SCALE.match(text, at)
+    letter = scale_match[1] if scale_match else ""
+    after_scale = scale_match.end() if scale_match else at
+    before = text[max(0, start - _WINDOW) : start]
+    unscaled = _unit(text, at)
+    kind, factor, end = unscaled if unscaled[0] and not letter else _unit(text, after_scale)
+    if unscaled[0] and len(letter) == 1 and unscaled[0] in ("bytes", "bytes_per_s", "flop", "flop_per_s", "watts", "kwh"):
+        kind, factor, end, letter = *unscaled, ""
+    leading = next((name for name, pattern in _LEADING if re.search(pattern, before)), "")
+    if match["usd"] and kind not in ("usd_per_h",):
+        kind, end = "usd", max(end, after_scale)
+    elif leading and (leading != "tokens" or kind in ("", "tokens")):
+        kind, factor, end = leading, 1.0, max(end, after_scale)
+    if not kind:
+        kind, factor, end = ("parameters" if letter in ("b", "bn", "billion") else ""), 1.0, after_scale
+    size = number * _scale(letter, kind) * factor
+    if kind == "percentile":
+        size = number
+    return Quantity(size, kind, start, end, before, text[end : end + _WINDOW])
+
+
+def _unit(text: str, at: int) -> tuple[str, float, int]:
+    """Return the kind, factor and end of the unit that stands at a place; an empty kind where none does."""
+    gap = re.compile(r"[ -]?").match(text, at)
+    begin = gap.end() if gap else at
+    for kind, pattern in _UNITS:
+        match = re.compile(rf"(?:{pattern})(?![a-z0-9])").match(text, begin)
+        if match is None:
+            continue
+        name, _, own = kind.partition(":")
+        factor = float(own) if own else 1.0
+        groups = match.groupdict()
+        prefix = groups.get("p") or groups.get("q") or ("g" if groups.get("g") else "")
+        return name, factor * _PREFIX[prefix], match.end()
+    return "", 1.0, at
+
+
+def _scale(letter: str, kind: str) -> float:
+    if not letter:
+        return 1.0
+    if kind == "tokens" and letter in _BINARY:
+        return _BINARY[letter]
+    return SCALES[letter]
+
+
+def _listed(found: list[Quantity], text: str) -> list[Quantity]:
+    """Give the numbers of a list the kind of the member that names it: `1, 8 and 64`, `2k, 8k and 32k context`."""
+    kinds = [q.kind for q in found]
+    joins = [
+        re.fullmatch(r"k?m?(?:, ?| and | or |, and | to | up to |-|\.\.\.?|…) ?", text[a.end : b.start]) is not None
+        for a, b in zip(found, found[1:], strict=False)
+    ]
+    for i, joined in enumerate(joins):
+        if joined and not kinds[i + 1] and kinds[i] in ("batch", "tokens"):
+            kinds[i + 1] = kinds[i]
+    for i in reversed(range(len(joins))):
+        if joins[i] and not kinds[i] and kinds[i + 1] in ("tokens", "accelerators", "batch"):
+            kinds[i] = kinds[i + 1]
+    result = []
+    for q, kind in zip(found, kinds, strict=True):
+        value = q.value
+        if kind == "tokens" and q.kind == "" and re.search(r"k\b", text[q.start : q.end + 1]):
+            value = q.value / 1e3 * 1024
+        result.append(Quantity(value, kind, q.start, q.end, q.before, q.after))
+    return result

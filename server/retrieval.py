@@ -1,0 +1,125 @@
+"""Which tool a question is for: the phrasings of ``prompts/routes.yaml`` and the tutorials, ranked by BM25."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from mlwalls import prompts
+from mlwalls.solvers.registry import solvers
+
+_WORD = re.compile(r"[a-z][a-z0-9]*(?:[-/][a-z0-9]+)*|<[a-z_]+>")
+_EMPTY = frozenset(
+    "a an the of to in on at for with and or is are am be was it its this that these those my me i you your we our so as by "
+    "does do did can could will would should shall may if then than there here have has had get gets got just please from "
+    "into about per each any some s t not no".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """One way to ask, and what it asks for: a tool, or a tutorial's own question."""
+
+    text: str
+    tool: str
+    tutorial: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A phrase that is near: its BM25 score, and the share of the question's words (by weight) that it has."""
+
+    phrase: Phrase
+    score: float
+    share: float
+
+
+def terms(text: str) -> list[str]:
+    """Return a text's words as they are compared: stems, synonyms as one, pairs of neighbours, without empty words."""
+    known = _synonyms()
+    found = []
+    for word in _WORD.findall(text.lower().replace("’", "'").replace("n't", "")):
+        plain = known.get(word) or known.get(_stem(word)) or _stem(word)
+        if word not in _EMPTY and plain not in found[-1:]:
+            found.append(plain)
+    return found + [f"{a} {b}" for a, b in zip(found, found[1:], strict=False)]
+
+
+def _stem(word: str) -> str:
+    for ending, least in (("ing", 4), ("ies", 3), ("ed", 4), ("es", 4), ("s", 3), ("ly", 4), ("e", 3)):
+        if word.endswith(ending) and len(word) - len(ending) >= least and not word.endswith("ss"):
+            return word[: -len(ending)]
+    return word
+
+
+@cache
+def _synonyms() -> Mapping[str, str]:
+    found = {}
+    for name, words in prompts.routes()["synonyms"].items():
+        for word in (name, *words):
+            found[word] = name
+            found.setdefault(_stem(word), name)
+    return found
+
+
+@cache
+def phrases() -> tuple[Phrase, ...]:
+    """Return every phrase: tools' questions and ways to ask, tutorials' questions."""
+    found = []
+    routes = prompts.routes()["tools"]
+    for name, solver in solvers().items():
+        found.append(Phrase(solver.question, name))
+        found += [Phrase(text, name) for text in routes.get(name, {}).get("asks", ())]
+    found += [Phrase(text, "find_in_zoo") for text in routes["find_in_zoo"]["asks"]]
+    for tutorial in prompts.load():
+        tool = tutorial.answer().tool
+        texts = (tutorial.question, *tutorial.data["ask"])
+        found += [Phrase(text, tool, tutorial.number) for text in texts]
+    return tuple(found)
+
+
+class Index:
+    """The phrases, indexed once."""
+
+    def __init__(self) -> None:
+        import bm25s
+
+        self._phrases = phrases()
+        self._terms = [terms(p.text) for p in self._phrases]
+        self._bm25: Any = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
+        self._bm25.index(self._terms, show_progress=False)
+        seen = Counter(term for found in self._terms for term in set(found))
+        size = len(self._terms)
+        self._weight = {t: math.log(1 + (size - n + 0.5) / (n + 0.5)) for t, n in seen.items()}
+        self._unknown = math.log(1 + (size + 0.5) / 0.5)
+
+    def hits(self, question: str) -> list[Hit]:
+        """Return all phrases, nearest first."""
+        asked = [t for t in terms(question) if " " not in t or t in self._weight]
+        if not asked:
+            return []
+        scores = self._bm25.get_scores(asked) if any(t in self._weight for t in asked) else [0.0] * len(self._phrases)
+        weights = {t: self._weight.get(t, self._unknown) for t in asked if " " not in t}
+        total = sum(weights.values())
+        found = [
+            Hit(p, float(score), sum(w for t, w in weights.items() if t in own) / total if total else 0.0)
+            for p, own, score in zip(self._phrases, map(set, self._terms), scores, strict=True)
+        ]
+        return sorted(found, key=lambda hit: -hit.score)
+
+    def known_share(self, question: str) -> float:
+        """Return the share (by weight) of a question's words that stand in any phrase."""
+        single = {t for t in terms(question) if " " not in t}
+        total = sum(self._weight.get(t, self._unknown) for t in single)
+        return sum(self._weight[t] for t in single if t in self._weight) / total if total else 0.0
+
+
+@cache
+def index() -> Index:
+    """Return the index of this process."""
+    return Index()

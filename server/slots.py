@@ -1,0 +1,221 @@
+"""A tool's arguments from what stands in a sentence: names, numbers with units, words, by the places of ``prompts/routes.yaml``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlwalls import prompts
+from mlwalls.server.linking import KINDS, Linked
+from mlwalls.server.quantities import Quantity
+from mlwalls.zoo import Zoo
+
+_FORMATS = {
+    "int4": "int4|4[- ]bit|awq|gptq",
+    "int8": "int8|8[- ]bit",
+    "fp8": "fp8",
+    "nvfp4": "nvfp4",
+    "mxfp4": "mxfp4",
+    "bf16": "bf16",
+    "fp16": "fp16",
+}
+_KV = r"(?:kv|cache)"
+_FILTERS = {
+    "bytes": ("memory_capacity_gb", 1e9),
+    "bytes_per_s": ("memory_bandwidth_gb_per_s", 1e9),
+    "watts": ("power_tdp_w", 1.0),
+}
+_LESS = re.compile(r"\b(?:under|less|below|at most|fewer|up to|within)\b")
+_NEAR, _FAR = 28, 14
+
+
+@dataclass(slots=True)
+class Said:
+    """A sentence as it was read: its names, its numbers, its words in lower case (names taken out)."""
+
+    linked: Linked
+    numbers: list[Quantity]
+    text: str
+
+
+@dataclass(slots=True)
+class Filled:
+    """Arguments of a call, which of them nobody named, what was left unused, and what is missing."""
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    assumed: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unused_names: int = 0
+    unused_numbers: int = 0
+
+
+def fill(takes: Mapping[str, Any], said: Said, zoo: Zoo, required: tuple[str, ...] = ()) -> Filled:
+    """Fill one tool's places. `required`: arguments without which it cannot be called."""
+    filler = _Filler(said, zoo)
+    for name, place in takes.items():
+        filler.place(name, place)
+    filled = filler.filled
+    filled.missing = [name for name in required if name not in filled.arguments]
+    filled.unused_names = sum(1 for kind in KINDS for id in said.linked.of(kind) if id not in filler.used_names)
+    counted = [i for i, q in enumerate(said.numbers) if q.kind]
+    filled.unused_numbers = sum(1 for i in counted if i not in filler.used_numbers)
+    return filled
+
+
+def stands(word: str, text: str) -> bool:
+    """Whether a word or phrase stands in a text by itself."""
+    return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text) is not None
+
+
+class _Filler:
+    def __init__(self, said: Said, zoo: Zoo) -> None:
+        self.said, self.zoo = said, zoo
+        self.filled = Filled()
+        self.used_names: set[str] = set()
+        self.used_numbers: set[int] = set()
+
+    def place(self, name: str, place: Mapping[str, Any]) -> None:
+        """Fill one argument where the sentence, or an assumption, says it."""
+        given = self.filled.arguments
+        if place.get("unless") in given or ("with" in place and place["with"] not in given):
+            return
+        value = self._said(place)
+        if value is not None:
+            given[name] = value
+            return
+        other = place.get("default_with")
+        if other and all(given.get(k) == v for k, v in other.items() if k != "value"):
+            self._assume(name, other["value"])
+        elif "or" in place and self._wanted(place):
+            self._assume(name, place["or"])
+
+    def _wanted(self, place: Mapping[str, Any]) -> bool:
+        if "or_with" in place:
+            return place["or_with"] in self.filled.arguments
+        return "or_when" not in place or any(stands(word, self.said.text) for word in place["or_when"])
+
+    def _assume(self, name: str, value: Any) -> None:
+        self.filled.arguments[name] = list(value) if isinstance(value, list) else value
+        self.filled.assumed.append(name)
+
+    def _said(self, place: Mapping[str, Any]) -> Any:
+        if "literal" in place:
+            return place["literal"]
+        if "entity" in place:
+            return self._entity(place)
+        if "quantity" in place:
+            return self._quantity(place)
+        if "words" in place:
+            return self._words(place["words"])
+        if "format" in place:
+            return self._format(place["format"])
+        if "filters" in place:
+            return self._filters()
+        if "inner" in place:
+            return self._inner(place["inner"], place.get("without", ()))
+        return None
+
+    def _entity(self, place: Mapping[str, Any]) -> Any:
+        kinds = place["entity"] if isinstance(place["entity"], list) else [place["entity"]]
+        ids = [id for kind in kinds for id in self.said.linked.of(kind)]
+        ids = [id for id in ids if place.get("only", "") in id and (not place.get("skip") or place["skip"] not in id)]
+        if not ids and kinds == ["models"]:
+            return self._by_size(place)
+        at = place.get("at", 0)
+        if at == "all":
+            self.used_names.update(ids)
+            return ids or None
+        if len(ids) <= at:
+            return None
+        self.used_names.add(ids[at])
+        return ids[at]
+
+    def _by_size(self, place: Mapping[str, Any]) -> Any:
+        """Take a usual model of the size that is said: `a 70B model`."""
+        sizes: Mapping[float, str] = prompts.routes()["sizes"]
+        for i, quantity in enumerate(self.said.numbers):
+            model = sizes.get(quantity.value / 1e9) if quantity.kind == "parameters" else None
+            if model and i not in self.used_numbers:
+                self.used_numbers.add(i)
+                return [model] if place.get("at") == "all" else model
+        return None
+
+    def _quantity(self, place: Mapping[str, Any]) -> Any:
+        kinds = place["quantity"]
+        near, far = place.get("near", ()), place.get("not_near", ())
+        found = []
+        for i, q in enumerate(self.said.numbers):
+            if i in self.used_numbers or q.kind not in kinds or q.value < place.get("least", 0):
+                continue
+            beside = f"{q.before[-_NEAR:]} {self._own(q)} {q.after[:_NEAR]}"
+            close = f"{q.before[-_FAR:]} {self._own(q)} {q.after[:_FAR]}"
+            if any(stands(word, close) for word in far):
+                continue
+            is_near = any(stands(word, beside) for word in near)
+            if is_near or not place.get("strict"):
+                found.append((not is_near, kinds.index(q.kind), i))
+        if not found and place.get("model_size") and self.said.linked.models:
+            model = self.said.linked.models[0]
+            self.used_names.add(model)
+            return self.zoo.get("models", model).number("parameters").value
+        if not found:
+            return None
+        found.sort()
+        if place.get("list"):
+            self.used_numbers.update(i for _, _, i in found)
+            return [self._plain(self.said.numbers[i].value, place) for _, _, i in sorted(found, key=lambda f: f[2])]
+        chosen = found[0][2]
+        self.used_numbers.add(chosen)
+        return self._plain(self.said.numbers[chosen].value, place)
+
+    def _own(self, q: Quantity) -> str:
+        return self.said.text[q.start : q.end]
+
+    @staticmethod
+    def _plain(value: float, place: Mapping[str, Any]) -> float | int:
+        value = value / place.get("over", 1)
+        if place.get("whole"):
+            return round(value)
+        return float(f"{value:.12g}")
+
+    def _words(self, words: Mapping[str, list[str]]) -> str | None:
+        return next((value for value, signs in words.items() if any(stands(s, self.said.text) for s in signs)), None)
+
+    def _format(self, what: str) -> str | None:
+        for name, pattern in _FORMATS.items():
+            beside = rf"(?:{pattern})[ -]*{_KV}|{_KV}[^.,;]{{0,20}}?\b(?:{pattern})"
+            if what == "kv":
+                if re.search(rf"(?<![a-z0-9])(?:{beside})(?![a-z0-9])", self.said.text):
+                    return name
+            elif re.search(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])(?! *{_KV})", self.said.text):
+                return name
+        return None
+
+    def _filters(self) -> list[str] | None:
+        found = []
+        for i, q in enumerate(self.said.numbers):
+            if q.kind in _FILTERS:
+                column, factor = _FILTERS[q.kind]
+                sign = "<=" if _LESS.search(q.before) else ">="
+                found.append(f"{column} {sign} {q.value / factor:g}")
+                self.used_numbers.add(i)
+        return found or None
+
+    def _inner(self, tool: str, without: tuple[str, ...]) -> list[str]:
+        inner = _Filler(self.said, self.zoo)
+        inner.used_numbers = set(self.used_numbers)
+        for name, place in prompts.routes()["tools"][tool]["takes"].items():
+            if name not in without:
+                inner.place(name, place)
+        self.used_names |= inner.used_names
+        self.used_numbers |= inner.used_numbers
+        self.filled.assumed += [f"{name} of {tool}" for name in inner.filled.assumed]
+        return [f"{name}={_typed(value)}" for name, value in inner.filled.arguments.items()]
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(_typed(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
