@@ -20,12 +20,15 @@ from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
 MAX_QUESTION = 500
-# Below these a question is not placed: share of its words known at all, and shared with the nearest phrase. A question that
-# names nothing of the zoo and no number would be answered with assumptions alone, so more of it must be known.
-KNOWN, SHARED, SHARED_BARE = 0.55, 0.3, 0.55
+# Below these a question is not placed: the share of its words (by weight) that the tool's phrases have, and that the nearest
+# phrase has. A question that names nothing of the zoo and no number would be answered with assumptions alone, so its nearest
+# phrase must have more of it.
+KNOWN, SHARED, SHARED_BARE = 0.45, 0.15, 0.55
 # How much a tool loses for each name or number that it has no place for, and for each argument that nobody gave.
-NAME_LOST, NUMBER_LOST, MISSING = 0.7, 0.9, 0.5
+NAME_LOST, NUMBER_LOST, MISSING = 0.7, 0.9, 0.8
 CANDIDATES = 6
+# A tutorial's own question, this near to the nearest phrase, is meant where nothing of one's own is named.
+LESSON = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +71,22 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
         word, near = linked.unknown[0]
         hint = f"; did you mean {', '.join(near[:3])}?" if near else "."
         return NotSure(f"{word!r} is not in the zoo{hint}", nearest(linked.rest))
-    linked.hardware = _ordered(linked, plain.lower())
-    said = Said(linked, quantities(linked.rest), linked.rest.lower())
+    linked.hardware = _ordered(linked, plain.lower(), zoo)
+    said = Said(linked, quantities(linked.rest), linked.rest.lower(), plain.lower())
     found = _candidates(said, zoo)
     if not found:
         return NotSure("none of its words are of a question that has an answer here.", nearest(linked.rest))
     best = found[0]
     bare = not (linked.models or linked.hardware or linked.grids or any(q.kind for q in said.numbers))
-    known = index().known_share(linked.rest)
+    known = index().share_of(best.tool, linked.rest)
     if known < KNOWN or best.hit.share < (SHARED_BARE if bare else SHARED):
         return NotSure("it is not near enough to a question that has an answer here.", nearest(linked.rest))
     if best.filled.missing:
         what = ", ".join(best.filled.missing)
-        return NotSure(f"it reads as a question for {best.tool}, but does not say {what}.", nearest(linked.rest, best.tool))
-    return _routed(best, said)
+        return NotSure(
+            f"it reads as a question for {best.tool}, but does not say {what}.", nearest(linked.rest, best.tool)
+        )
+    return _routed(best, said, bare)
 
 
 def nearest(question: str, tool: str = "") -> tuple[str, ...]:
@@ -97,20 +102,26 @@ def nearest(question: str, tool: str = "") -> tuple[str, ...]:
     return tuple(found.values())[:3]
 
 
+_EXAMPLES = (("themodel", "Llama-3.1-70B"), ("thegrid", "Iowa"), ("chip", "H100"))
+
+
 def _question(tool: str, tutorial: int | None, text: str) -> str:
-    """Return a phrase as somebody would ask it: a tutorial's question, or the tool's own where names are left open."""
+    """Return a phrase as somebody would ask it: a tutorial's question, else with names in its open places."""
     if tutorial is not None:
-        return prompts.load()[[t.number for t in prompts.load()].index(tutorial)].question
-    if re.search(r"themodel|chip|thegrid", text) and tool in solvers():
-        return solvers()[tool].question
-    return text
+        return next(t.question for t in prompts.load() if t.number == tutorial)
+    for place, name in _EXAMPLES:
+        text = re.sub(rf"\b{place}\b", name, text)
+    return text[:1].upper() + text[1:] + ("" if text.endswith("?") else "?")
 
 
 def _candidates(said: Said, zoo: Zoo) -> list[_Candidate]:
     best: dict[str, Hit] = {}
+    taught: dict[str, Hit] = {}
     for hit in index().hits(said.linked.rest):
         if hit.score > 0:
             best.setdefault(hit.phrase.tool, hit)
+            if hit.phrase.tutorial is not None:
+                taught.setdefault(hit.phrase.tool, hit)
     routes = prompts.routes()["tools"]
     found = []
     for tool, hit in list(best.items())[:CANDIDATES]:
@@ -119,6 +130,10 @@ def _candidates(said: Said, zoo: Zoo) -> list[_Candidate]:
         one_of = route.get("needs_one")
         if one_of and not any(name in filled.arguments for name in one_of):
             filled.missing.append(f"one of {', '.join(one_of)}")
+        named = set(filled.arguments) - set(filled.assumed)
+        lesson = taught.get(tool)
+        if lesson and not named and lesson.score >= LESSON * hit.score:
+            hit = lesson
         own = hit.phrase.tutorial is not None and not filled.unused_names
         if own and filled.missing:
             filled.missing = []  # the tutorial's own example fills in
@@ -134,13 +149,13 @@ def _required(tool: str) -> tuple[str, ...]:
     return tuple(name for name, field in fields.items() if field.is_required())
 
 
-def _routed(best: _Candidate, said: Said) -> Routed:
+def _routed(best: _Candidate, said: Said, bare: bool) -> Routed:
     arguments = {k: v for k, v in best.filled.arguments.items() if k not in best.filled.assumed}
     assumed = {k: v for k, v in best.filled.arguments.items() if k in best.filled.assumed}
     if best.hit.phrase.tutorial is not None:
         tutorial = next(t for t in prompts.load() if t.number == best.hit.phrase.tutorial)
         own = tutorial.answer()
-        if own.tool == best.tool and not arguments:
+        if own.tool == best.tool and (bare or not arguments):
             reading = f"Read as tutorial {tutorial.number}, {tutorial.title}, with its own example."
             return Routed(own.tool, dict(own.arguments), reading, tuple(own.arguments))
         assumed = {k: v for k, v in own.arguments.items() if k not in arguments and k in ("phase", *assumed)} | {
@@ -157,10 +172,19 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _ordered(linked: Linked, lowered: str) -> tuple[str, ...]:
-    """Put the accelerator that is asked about first: the one moved to, not the one moved from."""
+def _ordered(linked: Linked, lowered: str, zoo: Zoo) -> tuple[str, ...]:
+    """Put the accelerator that is asked about first: the one moved to; of two merely named side by side the faster memory."""
     hardware = linked.hardware
-    moved = re.search(r"\bfrom\b.*\bto\b|\bupgrad|\bmov(?:e|ing)\b|\breplac", lowered)
-    if len(hardware) == 2 and moved and " instead of " not in lowered:
+    if len(hardware) != 2:
+        return hardware
+    if re.search(r"\bfrom\b.*\bto\b|\bupgrad|\bmov(?:e|ing)\b|\breplac", lowered) and " instead of " not in lowered:
         return (hardware[1], hardware[0])
+    if re.search(r"\b(?:vs|versus|compare|or)\b", lowered):
+        first, second = (_bandwidth(zoo, id) for id in hardware)
+        return hardware if first >= second else (hardware[1], hardware[0])
     return hardware
+
+
+def _bandwidth(zoo: Zoo, id: str) -> float:
+    entry = zoo.get("hardware", id)
+    return entry.number("memory.bandwidth").value if entry.has("memory.bandwidth") else 0.0

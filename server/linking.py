@@ -57,8 +57,8 @@ def _spellings(zoo: Zoo) -> dict[str, tuple[str, str]]:
 
 
 @lru_cache(maxsize=8)
-def _families(zoo: Zoo) -> frozenset[str]:
-    """Return the first words of the models' names: what makes `llama 9b` a name."""
+def families(zoo: Zoo) -> frozenset[str]:
+    """Return the first words of the models' names: what makes `llama 9b` a name, and `llama` a family."""
     names = (name for entry in zoo.entries("models") for name in (entry.id, *entry.aliases))
     return frozenset(match[0].lower() for name in names if (match := re.match(r"[A-Za-z]{3,}", name)))
 
@@ -83,8 +83,10 @@ def link(question: str, zoo: Zoo) -> Linked:
     for kind in KINDS:
         setattr(found, kind, tuple(dict.fromkeys(id for _, _, k, id in named if k == kind)))
     rest = question
-    for start, end, kind, _ in reversed(named):
-        rest = f"{rest[:start]} {PLACES[kind]} {rest[end:]}"
+    for start, end, kind, id in reversed(named):
+        rest = f"{rest[:start]} {'wafer' if id.startswith('cerebras') else PLACES[kind]} {rest[end:]}"
+    for family in families(zoo):
+        rest = re.sub(rf"\b{family}\b", PLACES["models"], rest, flags=re.IGNORECASE)
     found.rest = re.sub(r" {2,}", " ", rest)
     return found
 
@@ -99,7 +101,7 @@ def _named(text: str, zoo: Zoo) -> tuple[str, str] | None:
         return None
     family = first[0].lower()
     for kind in ("models", "hardware"):
-        if kind == "models" and family not in _families(zoo):
+        if kind == "models" and family not in families(zoo):
             continue
         if kind == "hardware" and " " in text and family not in _HARDWARE_FAMILIES | _vendors(zoo):
             continue
@@ -130,7 +132,7 @@ def _note_unknown(tokens: list[re.Match[str]], at: int, zoo: Zoo, found: Linked)
     before = tokens[at - 1].group().lower() if at else ""
     if word.lower() in _HARDWARE_FAMILIES and re.match(r"\d", after):
         bare = f"{word} {after}"
-    elif _SIZE.fullmatch(bare) and before in _families(zoo):
+    elif _SIZE.fullmatch(bare) and before in families(zoo):
         bare = f"{before} {bare}"
     elif not _CHIPLIKE.fullmatch(bare) or _NOT_NAMES.fullmatch(bare):
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 SCALES = {
     "k": 1e3,
@@ -49,13 +50,20 @@ _UNITS: tuple[tuple[str, str], ...] = (
     ("flop_per_s", r"(?P<p>[kmgtpez])flops?/s(?:ec)?|(?P<q>[tp])flops"),
     ("flop", r"(?P<p>[kmgtpez]?) ?flops?(?:-days)?"),
     ("bytes", r"(?P<p>[kmgtp])(?:i?b(?:ytes?)?)|(?P<g>gigs?|gigabytes?)"),
-    ("tokens", r"[- ]?(?:(?:input|output|prompt|generated|training)[- ])?(?:tokens?|toks?|context|prompt|sequence|seq)"),
+    (
+        "tokens",
+        r"[- ]?(?:(?:input|output|prompt|generated|training)[- ])?(?:tokens?|toks?|context|prompt|sequence|seq)",
+    ),
     ("parameters", r"(?:parameters?|params?|model|weights)"),
     ("tokens", r"(?:in(?=.{1,40}\bout\b)|out(?![a-z]))"),
     ("watts", r"(?P<p>[km]?)w(?:atts?)?"),
     ("kwh", r"(?P<p>[kmg]?)wh"),
     ("accelerators", r"(?:x |× ?)?(?:chip|gpus?|accelerators?|tpus?|cards?|devices?)"),
-    ("users", r"(?:(?:concurrent|simultaneous|parallel) )?(?:users?|people|chats?|sessions?|conversations?|sequences?|requests?|customers?)"),
+    (
+        "users",
+        r"(?:(?:concurrent|simultaneous|parallel) )?"
+        r"(?:users?|people|chats?|sessions?|conversations?|sequences?|requests?|customers?)",
+    ),
     ("workers", r"(?:cpu )?(?:(?:data )?(?:loading |loader )?workers?|cores?|cpus?|threads?)"),
     ("servers", r"servers?|replicas?|instances?|slots?"),
     ("hosts", r"hosts?|nodes?|machines?"),
@@ -91,7 +99,12 @@ class Quantity:
 
 def spelled_out(text: str) -> str:
     """Return the text with numbers written as words as digits, and ``8xH100`` as ``8 x H100``."""
-    text = re.sub(r"\b(" + "|".join(_WORDS) + r")\b(?! phases| hundred| thousand| million)", lambda m: _WORDS[m[1].lower()], text, flags=re.I)
+    text = re.sub(
+        r"\b(" + "|".join(_WORDS) + r")\b(?! phases| hundred| thousand| million)",
+        lambda m: _WORDS[m[1].lower()],
+        text,
+        flags=re.I,
+    )
     text = re.sub(r"\b(?:an? )(million|billion|trillion|thousand)\b", r"1 \1", text, flags=re.I)
     text = re.sub(r"\b(?:half )(?:an? )?(million|billion|trillion)\b", r"0.5 \1", text, flags=re.I)
     text = re.sub(r"\bin (?:an? )(week|month|year|day)\b", r"in 1 \1", text, flags=re.I)
@@ -119,7 +132,11 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity:
     before = text[max(0, start - _WINDOW) : start]
     unscaled = _unit(text, at)
     kind, factor, end = unscaled if unscaled[0] and not letter else _unit(text, after_scale)
-    if unscaled[0] and len(letter) == 1 and unscaled[0] in ("bytes", "bytes_per_s", "flop", "flop_per_s", "watts", "kwh"):
+    if (
+        unscaled[0]
+        and len(letter) == 1
+        and unscaled[0] in ("bytes", "bytes_per_s", "flop", "flop_per_s", "watts", "kwh")
+    ):
         kind, factor, end, letter = *unscaled, ""
     leading = next((name for name, pattern in _LEADING if re.search(pattern, before)), "")
     if match["usd"] and kind not in ("usd_per_h",):
@@ -163,7 +180,7 @@ def _listed(found: list[Quantity], text: str) -> list[Quantity]:
     kinds = [q.kind for q in found]
     joins = [
         re.fullmatch(r"k?m?(?:, ?| and | or |, and | to | up to |-|\.\.\.?|…) ?", text[a.end : b.start]) is not None
-        for a, b in zip(found, found[1:], strict=False)
+        for a, b in pairwise(found)
     ]
     for i, joined in enumerate(joins):
         if joined and not kinds[i + 1] and kinds[i] in ("batch", "tokens"):

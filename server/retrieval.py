@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from mlwalls import prompts
+from mlwalls.server.quantities import quantities
 from mlwalls.solvers.registry import solvers
 
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:[-/][a-z0-9]+)*|<[a-z_]+>")
 _EMPTY = frozenset(
-    "a an the of to in on at for with and or is are am be was it its this that these those my me i you your we our so as by "
+    "a an the of to in on at for with and or is are am be was it its this that these those my me i you your we our so as by "  # noqa: SIM905
     "does do did can could will would should shall may if then than there here have has had get gets got just please from "
     "into about per each any some s t not no".split()
 )
+_ASKING = frozenset({"what", "which", "why", "how", "who", "when", "much", "many"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,32 @@ class Hit:
 def terms(text: str) -> list[str]:
     """Return a text's words as they are compared: stems, synonyms as one, pairs of neighbours, without empty words."""
     known = _synonyms()
-    found = []
-    for word in _WORD.findall(text.lower().replace("’", "'").replace("n't", "")):
+    found: list[str] = []
+    for word in _split(text.lower().replace("’", "'").replace("n't", "")):
         plain = known.get(word) or known.get(_stem(word)) or _stem(word)
         if word not in _EMPTY and plain not in found[-1:]:
             found.append(plain)
-    return found + [f"{a} {b}" for a, b in zip(found, found[1:], strict=False)]
+    return found + [f"{a} {b}" for a, b in pairwise(found)]
+
+
+def _split(text: str) -> list[str]:
+    """Return the words; a hyphenated one in its parts unless it is known as a whole."""
+    found = []
+    for word in _WORD.findall(text):
+        known = word in _synonyms() or _stem(word) in _synonyms() or word.startswith("<")
+        found += [word] if known else re.split("[-/]", word)
+    return found
+
+
+def with_kinds(text: str) -> str:
+    """Return a text (names taken out) with the kind of every number in its place."""
+    for q in reversed(quantities(text)):
+        text = f"{text[: q.start]} {f'<{q.kind}>' if q.kind else ''} {text[q.end :]}"
+    return text
+
+
+def _is_word(term: str) -> bool:
+    return " " not in term and "<" not in term and term not in _ASKING
 
 
 def _stem(word: str) -> str:
@@ -90,21 +113,24 @@ class Index:
         import bm25s
 
         self._phrases = phrases()
-        self._terms = [terms(p.text) for p in self._phrases]
+        self._terms = [terms(with_kinds(p.text)) for p in self._phrases]
         self._bm25: Any = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
         self._bm25.index(self._terms, show_progress=False)
         seen = Counter(term for found in self._terms for term in set(found))
         size = len(self._terms)
         self._weight = {t: math.log(1 + (size - n + 0.5) / (n + 0.5)) for t, n in seen.items()}
         self._unknown = math.log(1 + (size + 0.5) / 0.5)
+        self._words: dict[str, set[str]] = {}
+        for phrase, own in zip(self._phrases, self._terms, strict=True):
+            self._words.setdefault(phrase.tool, set()).update(own)
 
     def hits(self, question: str) -> list[Hit]:
         """Return all phrases, nearest first."""
-        asked = [t for t in terms(question) if " " not in t or t in self._weight]
+        asked = [t for t in terms(with_kinds(question)) if " " not in t or t in self._weight]
         if not asked:
             return []
         scores = self._bm25.get_scores(asked) if any(t in self._weight for t in asked) else [0.0] * len(self._phrases)
-        weights = {t: self._weight.get(t, self._unknown) for t in asked if " " not in t}
+        weights = {t: self._weight.get(t, self._unknown) for t in asked if _is_word(t)}
         total = sum(weights.values())
         found = [
             Hit(p, float(score), sum(w for t, w in weights.items() if t in own) / total if total else 0.0)
@@ -112,11 +138,11 @@ class Index:
         ]
         return sorted(found, key=lambda hit: -hit.score)
 
-    def known_share(self, question: str) -> float:
-        """Return the share (by weight) of a question's words that stand in any phrase."""
-        single = {t for t in terms(question) if " " not in t}
-        total = sum(self._weight.get(t, self._unknown) for t in single)
-        return sum(self._weight[t] for t in single if t in self._weight) / total if total else 0.0
+    def share_of(self, tool: str, question: str) -> float:
+        """Return the share (by weight) of a question's words that stand in any phrase of a tool."""
+        weights = {t: self._weight.get(t, self._unknown) for t in terms(with_kinds(question)) if _is_word(t)}
+        total = sum(weights.values())
+        return sum(w for t, w in weights.items() if t in self._words.get(tool, ())) / total if total else 0.0
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A tool's arguments from what stands in a sentence: names, numbers with units, words, by the places of ``prompts/routes.yaml``."""
+"""A tool's arguments from what stands in a sentence, by the places of ``prompts/routes.yaml``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlwalls import prompts
-from mlwalls.server.linking import KINDS, Linked
+from mlwalls.server.linking import KINDS, Linked, families
 from mlwalls.server.quantities import Quantity
 from mlwalls.zoo import Zoo
 
@@ -33,11 +33,12 @@ _NEAR, _FAR = 28, 14
 
 @dataclass(slots=True)
 class Said:
-    """A sentence as it was read: its names, its numbers, its words in lower case (names taken out)."""
+    """A sentence as it was read: its names, its numbers, its words in lower case, names taken out and not."""
 
     linked: Linked
     numbers: list[Quantity]
     text: str
+    asked: str = ""
 
 
 @dataclass(slots=True)
@@ -123,6 +124,8 @@ class _Filler:
         ids = [id for id in ids if place.get("only", "") in id and (not place.get("skip") or place["skip"] not in id)]
         if not ids and kinds == ["models"]:
             return self._by_size(place)
+        if not ids and place.get("family"):
+            return next((word for word in self.said.asked.split() if word in families(self.zoo)), None)
         at = place.get("at", 0)
         if at == "all":
             self.used_names.update(ids)

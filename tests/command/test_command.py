@@ -3,15 +3,8 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
-
-from mlwalls.server.ask import NotSure, Routed, route
-from mlwalls.zoo import Zoo
-
-QUESTIONS = yaml.safe_load((Path(__file__).parent / "questions.yaml").read_text(encoding="utf-8"))
 
 
 def mlwalls(*arguments, text=None):
@@ -23,26 +16,6 @@ def mlwalls(*arguments, text=None):
         timeout=60,
         check=False,
     )
-
-
-@pytest.mark.parametrize("case", QUESTIONS["answered"], ids=lambda c: c["question"])
-def test_questions_are_placed(case):
-    routed = route(case["question"], Zoo.builtin())
-    assert isinstance(routed, Routed), routed.text()
-    assert routed.tool == case["tool"]
-    for name, value in case["arguments"].items():
-        got = routed.arguments.get(name)
-        if "hardware" in name:
-            got, value = (Zoo.builtin().resolve("hardware", text).entry.id for text in (got, value))
-        assert got == value, f"{name}: {routed.arguments}"
-    assert set(routed.arguments) - set(case["arguments"]) <= set(case.get("may", []))
-
-
-@pytest.mark.parametrize("question", QUESTIONS["not_sure"])
-def test_other_questions_are_not_answered(question):
-    unsure = route(question, Zoo.builtin())
-    assert isinstance(unsure, NotSure), unsure
-    assert len(unsure.nearest) == 3
 
 
 def test_the_headline_question_end_to_end():
@@ -80,7 +53,7 @@ def test_an_answer_verifies_through_a_pipe_and_a_changed_one_does_not():
 
 def test_not_sure_has_its_own_exit_code():
     done = mlwalls("ask", "What is the capital of France?")
-    assert done.returncode == 3 and "Not sure" in done.stdout and "Nearest" in done.stdout
+    assert done.returncode == 3 and "Not sure" in done.stdout and "Did you mean" in done.stdout
 
 
 @pytest.mark.parametrize(
