@@ -72,9 +72,15 @@ def sentence(text: str) -> str:
 
 
 def _table(table: Mapping[str, Any], figures: Figures) -> str:
-    columns = {head: figures.value(expression) for head, expression in table["columns"].items()}
-    rows = [[shown(cell) for cell in row] for row in zip(*columns.values(), strict=True)]
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    """Return a table: of columns (lists of answers side by side), or of rows (a label, then one expression a cell)."""
+    if "columns" in table:
+        head = list(table["columns"])
+        columns = [figures.value(expression) for expression in table["columns"].values()]
+        rows = [[shown(cell) for cell in row] for row in zip(*columns, strict=True)]
+    else:
+        head = table["head"]
+        rows = [[label, *(shown(figures.value(cell)) for cell in cells)] for label, *cells in table["rows"]]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join([f"{table['title']}:", "", *lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 

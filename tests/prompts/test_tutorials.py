@@ -135,7 +135,7 @@ def numbers_of(value):
     elif isinstance(value, str):
         yield from (float(n) for n in re.findall(r"\d+\.?\d*", value))
     elif not isinstance(value, bool):
-        yield from (value, value / 1e3, value / 1e6, value / 1e9, value / 1e12, value / 1024, value * 100)
+        yield from (value, value / 1e3, value / 1e6, value / 1e9, value / 1e12, value / 1024, value * 100, value / 24)
 
 
 @every
@@ -149,7 +149,11 @@ def test_no_number_stands_in_prose_that_is_not_an_input_a_claim_or_a_figure(tuto
             line for line in known.answer(call.name).get("work", ()) if re.match(r"zoo |you: |defined: |assumed", line)
         ]
         for line in inputs:
-            given |= {round(n, 9) for found in re.findall(r"(?<==)[\d.e+]+\b", line) for n in numbers_of(float(found))}
+            given |= {
+                round(n, 9)
+                for found in re.findall(r"(?<==)\d[\d.]*(?:e[-+]?\d+)?", line)
+                for n in numbers_of(float(found))
+            }
     for text in prose_of(tutorial):
         bare = re.sub(r"\{[^{}]*\}", "", text)
         for number in re.findall(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?![\w-])", bare):
