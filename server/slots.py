@@ -82,6 +82,9 @@ class _Filler:
         given = self.filled.arguments
         if place.get("unless") in given or ("with" in place and place["with"] not in given):
             return
+        if "literal" in place:
+            self._assume(name, place["literal"])
+            return
         value = self._said(place)
         if value is not None:
             given[name] = value
@@ -102,8 +105,6 @@ class _Filler:
         self.filled.assumed.append(name)
 
     def _said(self, place: Mapping[str, Any]) -> Any:
-        if "literal" in place:
-            return place["literal"]
         if "entity" in place:
             return self._entity(place)
         if "quantity" in place:
@@ -207,6 +208,7 @@ class _Filler:
         return found or None
 
     def _inner(self, tool: str, without: tuple[str, ...]) -> list[str]:
+        """Return another tool's arguments as a scenario; `scenario` counts as assumed where nothing of it is named."""
         inner = _Filler(self.said, self.zoo)
         inner.used_numbers = set(self.used_numbers)
         for name, place in prompts.routes()["tools"][tool]["takes"].items():
@@ -214,7 +216,8 @@ class _Filler:
                 inner.place(name, place)
         self.used_names |= inner.used_names
         self.used_numbers |= inner.used_numbers
-        self.filled.assumed += [f"{name} of {tool}" for name in inner.filled.assumed]
+        if set(inner.filled.arguments) <= set(inner.filled.assumed):
+            self.filled.assumed.append("scenario")
         return [f"{name}={_typed(value)}" for name, value in inner.filled.arguments.items()]
 
 

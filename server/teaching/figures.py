@@ -1,7 +1,8 @@
 """Figures of a tutorial: its calls answered when they are first needed, and prose filled from the answers.
 
 A figure is an expression of the published grammar over ``call.field``; a placeholder is ``{expression}`` or
-``{expression:digits}``. Fields are those of an answer's result, and ``share`` of the binding wall.
+``{expression:digits}``. Fields are those of an answer's result (``field__2`` is the second of a list), and ``share`` of the
+binding wall.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ class Figures:
             return answer["binding_wall"].get("share")
         if field == "feasible":
             return float(answer["feasible"])
-        found = answer["result"].get(field)
+        bare, _, place = field.partition("__")
+        found = answer["result"].get(bare)
+        if place and isinstance(found, list) and 0 < int(place) <= len(found):
+            found = found[int(place) - 1]
         if found is None:
             known = ", ".join(answer["result"])
             raise FigureError(f"tutorial {self.tutorial.number}: {name} has no {field}; it has {known}")

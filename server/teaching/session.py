@@ -16,7 +16,7 @@ from mlwalls.zoo import Zoo
 WIDTH = 100
 # A guess within this factor of the figure counts as right: predictions are made in the head.
 CLOSE = 1.15
-_NUMBER = re.compile(r"(\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+)\s*([kmbt]\b)?", re.IGNORECASE)
+_NUMBER = re.compile(r"((?<!\d)-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?|\.\d+)\s*([kmbt]\b)?", re.IGNORECASE)
 _LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
