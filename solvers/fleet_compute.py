@@ -30,6 +30,7 @@ class Structure:
         misaligned: some split widths are no multiple of 64.
         split_norms: sequence parallelism.
         switch: reduction inside the switch for tensor-parallel groups.
+        mesh: no switch inside a domain, a link for every pair.
         chosen: plans tried, the second best as numbers by name, and its step, where the plan was searched.
     """
 
@@ -41,6 +42,7 @@ class Structure:
     measured: bool = True
     split_norms: bool = True
     switch: bool = False
+    mesh: bool = False
     collective: Collective = "railed"
     checkpoint: str = ""
     parts: bool = False
@@ -49,6 +51,7 @@ class Structure:
     hidden_tp: bool = False
     dropout: bool = False
     run: bool = False
+    outside: bool = False
     tp: bool = True
     pp: bool = True
     cp: bool = True
@@ -127,6 +130,10 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
         out["exposed"] = reduce
     flops = _useful(s, n, d, out, tokens, layer.matmuls)
     out["mfu"] = d.step("mfu", eq.utilization(flops, step, n.accelerators, n.peak))
+    if s.recompute == "full":
+        law = eq.hardware_flops(tokens, n.layers, layer.matmuls, n.heads, n.core, n.span, n.d_model, n.vocab)
+        done = d.step("hardware_flops", law)
+        out["hfu"] = d.step("hfu", eq.utilization(done, step, n.accelerators, n.peak))
     if again is not None:
         out["recompute"] = d.step("recompute", eq.per_step(steps, n.layers, n.pp, again))
     if talk is not None:
@@ -263,7 +270,11 @@ def _talk(
     if inside is None or chi is None:
         return None
     if s.tp and hidden is not None:
-        within = d.step("within", net.inside_bandwidth(n.link, n.eta_switch)) if s.switch else inside
+        within = inside
+        if s.switch:
+            within = d.step("within", net.inside_bandwidth(n.link, n.eta_switch))
+        elif s.mesh:
+            within = d.step("within", net.mesh_bandwidth(n.link, n.eta_mesh, n.tp, n.domain))
         if s.across:
             nodes = d.step("tp_nodes", net.nodes_of(n.tp, n.domain))
             latency = d.step("tp_latency", net.ring_latency(n.two, n.tp, nodes, chi, n.chi, n.hop_across))

@@ -244,8 +244,9 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out |= step_failures(s, n, d)
     out["delivered"] = d.step("delivered", eq.delivered_step(t.step, out["goodput"]))
     out["failures"] = d.step("failures", common.difference(out["delivered"], t.step))
-    out["step_low"] = d.step("step_low", fleet_eq.shrunk(t.step, n.spread))
-    out["step_high"] = d.step("step_high", fleet_eq.stretched(t.step, n.spread))
+    spread = d.step("spread_here", common.product(n.spread, n.widen)) if s.outside else n.spread
+    out["step_low"] = d.step("step_low", fleet_eq.shrunk(t.step, spread))
+    out["step_high"] = d.step("step_high", fleet_eq.stretched(t.step, spread))
     if s.run:
         out["run"] = d.step("run", eq.run_time(out["delivered"], n.total, t.tokens))
         out["accelerator_time"] = d.step("accelerator_time", eq.accelerator_time(out["run"], n.accelerators))

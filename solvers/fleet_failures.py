@@ -124,7 +124,7 @@ def step_failures(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
 def _save(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> Value:
     if not s.checkpoint:
         return n.save
-    size = d.step("checkpoint_size", eq.checkpoint_size(n.parameters))
+    size = out["checkpoint_size"] = d.step("checkpoint_size", eq.checkpoint_size(n.parameters))
     if s.checkpoint in ("storage", "async"):
         written = eq.write_time(size, n.accelerators, n.domain, n.write, n.store)
         out["written"] = d.step("save" if s.checkpoint == "storage" else "written", written)

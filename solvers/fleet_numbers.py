@@ -16,6 +16,9 @@ from mlwalls.zoo.calibrations import calibration
 
 # Network of one accelerator in usual clusters of its generation, byte/s.
 NIC = {"volta": 6.25e9, "ampere": 25e9, "hopper": 50e9, "blackwell": 50e9}
+# Best shape's share of the peak of the boards of a generation that were measured.
+BEST_SHAPE = {"ampere": 0.869, "hopper": 0.803, "blackwell": 0.776}
+MESH = ("cdna2", "cdna3", "cdna4")
 FLASH_GAIN = {"ampere": 1.6, "tpu": 2.0}
 CONSTANTS = ("s_gemm", "kappa", "eta_fa", "eta_hbm", "w_dp", "eta_net", "align", "imb", "sigma", "chi")
 # Symbols that are left out of the work unless they are set.
@@ -31,6 +34,7 @@ def fixed_numbers(
         CallError: the chip lacks a figure that training needs.
     """
     tpu = hardware.text("type") == "tpu"
+    family = hardware.text("family")
     formats = formats_of(hardware)
     usable = [f for f in ("bf16", "fp16", "fp32") if f in formats]
     if not usable or not hardware.has("memory.bandwidth") or not hardware.has("memory.capacity"):
@@ -49,7 +53,8 @@ def fixed_numbers(
     for name in CONSTANTS:
         n.calibrated(constants, name)
     n.calibrated(constants, "eta_nvlink", "eta_ring")
-    n.calibrated(constants, "eta_switch")
+    for name in ("eta_switch", "eta_mesh"):
+        n.calibrated(constants, name)
     if "fp8" in options:
         n.zoo("peak8", hardware, "peak.fp8", "FLOP/s")
         n.calibrated(constants, "s_fp8")
@@ -59,9 +64,9 @@ def fixed_numbers(
     elif measured:
         n.zoo("matmul", hardware, "measured.matmul_bf16", "FLOP/s")
     else:
-        n.assumed("eta_dev", 0.775, 0.65, 0.87, source="mleng")
-        warnings.append(f"{hardware.name}: no published matmul rate, 0.775 of the peak assumed")
-    family = hardware.text("family")
+        share = BEST_SHAPE.get(family, 0.775) if hardware.text("form") == "sxm" else 0.775
+        n.assumed("eta_dev", share, 0.65, 0.87, source="mleng")
+        warnings.append(f"{hardware.name}: no published matmul rate, {share:g} of the peak assumed")
     gain = FLASH_GAIN["tpu"] if tpu else FLASH_GAIN.get(family, 1.0)
     n.assumed("flash_gain", gain, 1.0, 2.0, source="cal_training")
     n.assumed("fused", 0.5 if tpu else 1, 0.5, 1, source="cal_training")
@@ -75,10 +80,14 @@ def fixed_numbers(
     n.defined("two", 2)
     n.defined("cp_gathers", 3)
     n.calibrated(calibration("training")["intervals"], "step_time", "spread")
+    outside = []
     if shape.moe:
-        warnings.append("extrapolated: no mixture of experts among the runs that the constants are fitted on")
-    elif hardware.id not in calibration("training")["domain"]["hardware"] and not tpu:
-        warnings.append(f"extrapolated: no run on {hardware.name} among those that the constants are fitted on")
+        outside.append("no mixture of experts")
+    if hardware.id not in calibration("training")["domain"]["hardware"]:
+        outside.append(f"no run on {hardware.name}")
+    if outside:
+        n.assumed("widen", 2, 1, 3, source="cal_training")
+        warnings.append(f"extrapolated: {' and '.join(outside)} among the runs fitted; the range is twice as wide")
     whole = "no_sequence_parallel" in options
     return Structure(
         shape,
@@ -87,12 +96,14 @@ def fixed_numbers(
         measured=measured,
         split_norms=not whole,
         switch=whole and family in ("hopper", "blackwell"),
+        mesh=family in MESH,
         collective=next((c for c in ("ring", "tree", "hierarchical") if c in options), "railed"),
         checkpoint=next((o.removesuffix("_checkpoint") for o in sorted(options) if o.endswith("_checkpoint")), ""),
         gain=gain != 1 or "flash_gain" in touched,
         fused=tpu or "fused" in touched,
         hidden_tp="w_tp" in touched,
         dropout="dropout" in touched,
+        outside=bool(outside),
     )
 
 

@@ -89,7 +89,7 @@ def candidates(m: Model, given: Given) -> dict[str, list[int]]:
     """Return the sizes to try, a given one alone."""
     stages = [p for p in range(1, min(128, m.layers) + 1) if -(-m.layers // p) * p <= UNEVEN * m.layers]
     options = {
-        "tp": _powers(min(m.domain, 64)),
+        "tp": sorted(_powers(min(m.domain, 64)) + ([3, 6, 12, 24, 48] if m.domain > 64 else [])),
         "pp": [p for p in stages if p <= m.accelerators],
         "cp": _powers(64) if m.context > LONG_CONTEXT else [1],
         "ep": [e for e in _powers(m.experts) if m.experts % e == 0],

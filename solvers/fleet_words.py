@@ -68,6 +68,7 @@ class FleetResult(SolverResult):
     step_high_s: float
     throughput_tokens_per_s: float = Field(description="Of the whole job, without failures.")
     mfu_percent: float = Field(description="Model FLOPs utilization, full-square attention, 16-bit peak.")
+    hfu_percent: float | None = Field(default=None, description="With recomputed FLOPs.")
     goodput_percent: float = Field(description="Useful share of the time.")
     delivered_s: float = Field(description="Step with checkpoints and failures; the sum of the following.")
     useful_s: float

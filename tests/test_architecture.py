@@ -51,6 +51,8 @@ def imports(path):
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_point_one_way(room):
     for path in ROOMS[room].rglob("*.py"):
+        if path.name == "refit.py":  # a program beside its data, which may use everything
+            continue
         ours = {n.split(".")[1] for n in imports(path) if n.startswith("mlwalls.")}
         assert ours <= MAY_IMPORT[room], path
 

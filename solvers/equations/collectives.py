@@ -34,6 +34,18 @@ def inside_bandwidth(link, share):
     return link * share
 
 
+@equation("byte/s", link="byte/s", cite="mleng")
+def mesh_bandwidth(link, share, ranks, domain):
+    """The same where every pair has a link of its own, of which a group of `ranks` uses only those to each other."""
+    return share * link * maximum(minimum(ranks, domain) - 1, 1) / (domain - 1)
+
+
+@equation("byte/s", size="byte", time="s", wall="communication")
+def bus_bandwidth(passes, ranks, size, time):
+    """Bus bandwidth of a collective, as NCCL's tests define it."""
+    return passes * (ranks - 1) / ranks * size / time
+
+
 @equation("", link="byte/s")
 def chi_of_link(chi, link):
     """Excess of hop latencies inside a domain: the pipeline of a ring fills faster over a faster link."""

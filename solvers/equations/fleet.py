@@ -283,6 +283,12 @@ def model_flops(tokens, layers, matmuls, heads, head_dim, span, d_model, vocab):
     return 3 * FLOP_PER_MAC * tokens * (layers * (matmuls + 2 * heads * head_dim * span) + d_model * vocab)
 
 
+@equation("FLOP", cite="narayanan2021")
+def hardware_flops(tokens, layers, matmuls, heads, head_dim, span, d_model, vocab):
+    """The same with every layer's forward pass done twice, as full recomputation does."""
+    return FLOP_PER_MAC * tokens * (4 * layers * (matmuls + 2 * heads * head_dim * span) + 3 * d_model * vocab)
+
+
 @equation("FLOP")
 def linear_flops(tokens, layers, matmuls):
     """Those of the layers' matrix products."""

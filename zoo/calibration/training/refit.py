@@ -1,0 +1,177 @@
+"""Refit the training model's constants on the published rows beside this file, with fleet_efficiency's own computation.
+
+Run: ``python refit.py``; prints constants, errors by kind and paper, and what leaving out one paper at a time gives.
+
+Every throughput, MFU and step-time row is put as a call (:mod:`mlwalls.server.accuracy.training_calls`), resolved once and
+evaluated with other constants. Fitted: ``s_gemm``, ``kappa``, ``eta_fa`` and ``sigma``, in log, by least squares on log errors
+with a soft-L1 loss and weak priors; a row weighs 1 where the figure was read in its source, else 0.6, over the fourth root of
+the rows of its paper.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from mlwalls.server.accuracy.training_calls import Unanswerable
+from mlwalls.server.accuracy.training_rows import prepared
+from mlwalls.solvers.registry import solvers
+from mlwalls.zoo import Zoo
+
+HERE = Path(__file__).resolve().parent
+KINDS = ("training_throughput", "training_mfu", "training_step_time")
+# Starting values and the width of their priors, in log.
+PRIORS = {"s_gemm": (0.92, 0.05), "kappa": (2.45, 0.3), "eta_fa": (0.2, 0.4), "sigma": (0.008, 0.5)}
+HELD = {"s_fp8": (0.8, 0.1), "w_dp": (0.7, 0.2), "eta_net": (0.8, 0.15), "align": (0.58, 0.3), "imb": (0.7, 0.4)}
+SOFT = 0.1
+"""Log error from which a row counts linearly."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row, resolved; ``predict`` takes constants by name and returns the figure in the row's unit."""
+
+    id: str
+    kind: str
+    paper: str
+    weight: float
+    measured: float
+    predict: Callable[[dict[str, Any]], Any]
+
+
+def paper(source: str) -> str:
+    """Return the name by which a source's rows are left out together."""
+    for name in (
+        "BigScience",
+        "torchtitan",
+        "llm-foundry",
+        "MaxText",
+        "MegaScale",
+        "PaLM",
+        "OPT",
+        "Megatron-LM README",
+    ):
+        if name in source:
+            return name
+    return re.split(r" et al|,| 20\d\d", source)[0].strip()
+
+
+def cases() -> list[Case]:
+    """Return every row that can be put as a call."""
+    rows = [r for r in yaml.safe_load((HERE / "rows.yaml").read_text(encoding="utf-8"))["rows"] if r["kind"] in KINDS]
+    zoo, solver, found = Zoo.builtin(), solvers()["fleet_efficiency"], []
+    counts: dict[str, int] = {}
+    for row in rows:
+        try:
+            problem, reading = prepared(row, zoo)
+        except Unanswerable:
+            continue
+        name = paper(row["source"])
+        counts[name] = counts.get(name, 0) + 1
+
+        def predict(constants: dict[str, Any], problem: Any = problem, reading: Any = reading) -> Any:
+            known = {k: v for k, v in constants.items() if k in problem.numbers}
+            return reading(problem, solver.evaluate(problem, known))
+
+        found.append(Case(row["id"], row["kind"], name, 1.0 if row["checked"] else 0.6, float(row["value"]), predict))
+    return [Case(c.id, c.kind, c.paper, c.weight / counts[c.paper] ** 0.25, c.measured, c.predict) for c in found]
+
+
+def log_errors(of: Sequence[Case], constants: dict[str, float]) -> Any:
+    """Return log predicted over measured, one a row."""
+    return np.array([math.log(float(c.predict(constants)) / c.measured) for c in of])
+
+
+def fit(of: Sequence[Case], priors: dict[str, tuple[float, float]], rounds: int = 12) -> dict[str, float]:
+    """Return the constants that fit best: Gauss-Newton in log with numerical derivatives, soft-L1 by reweighting."""
+    names = list(priors)
+    x = np.zeros(len(names))
+    centre = np.array([math.log(priors[n][0]) for n in names])
+    width = np.array([priors[n][1] for n in names])
+    weight = np.array([c.weight for c in of])
+    nudges = np.vstack([np.zeros(len(names)), 1e-4 * np.eye(len(names))])
+    for _ in range(rounds):
+        tried = dict(zip(names, np.exp(centre + x + nudges).T, strict=True))
+        logs = np.array([np.broadcast_to(np.log(c.predict(tried) / c.measured), len(nudges)) for c in of])
+        error, slope = logs[:, 0], (logs[:, 1:] - logs[:, :1]) / 1e-4
+        robust = np.sqrt(weight / np.sqrt(1 + (error / SOFT) ** 2))
+        left = np.vstack([slope * robust[:, None] / SOFT, np.diag(1 / width)])
+        right = np.concatenate([-error * robust / SOFT, -x / width])
+        step = np.linalg.lstsq(left, right, rcond=None)[0]
+        x = x + step
+        if np.abs(step).max() < 1e-5:
+            break
+    return dict(zip(names, np.exp(centre + x).tolist(), strict=True))
+
+
+def left_out(
+    of: Sequence[Case], priors: dict[str, tuple[float, float]], rounds: int = 12
+) -> tuple[Any, dict[str, dict[str, float]]]:
+    """Return every row's log error with constants fitted on the other papers, and those constants by paper."""
+    errors = np.zeros(len(of))
+    fitted = {}
+    for name in sorted({c.paper for c in of}):
+        inside = [i for i, c in enumerate(of) if c.paper == name]
+        fitted[name] = fit([c for c in of if c.paper != name], priors, rounds)
+        errors[inside] = log_errors([of[i] for i in inside], fitted[name])
+    return errors, fitted
+
+
+def coverage(of: Sequence[Case], errors: Any, share: float = 0.8) -> tuple[float, float]:
+    """Return the half-width (log) that holds `share` of the rows, and its coverage when each paper is judged by the others'."""
+    size = np.abs(errors)
+    held = 0
+    for i, case in enumerate(of):
+        others = [size[j] for j, other in enumerate(of) if other.paper != case.paper]
+        held += size[i] <= np.quantile(others, share)
+    return float(np.quantile(size, share)), held / len(of)
+
+
+def statistics(errors: Any) -> str:
+    """Print n, mean, median, bias and P90 of relative errors in percent."""
+    relative = 100 * np.expm1(errors)
+    size = np.abs(relative)
+    return (
+        f"{len(size):4} {size.mean():7.1f} {np.median(size):7.1f} {relative.mean():+7.1f} {np.quantile(size, 0.9):7.1f}"
+    )
+
+
+def main() -> None:
+    """Fit on all rows, then leaving out one paper at a time; print constants and errors."""
+    write = sys.stdout.write
+    of = cases()
+    best = fit(of, PRIORS)
+    write("fitted   " + ", ".join(f"{k} {v:.4g}" for k, v in best.items()) + "\n")
+    errors, fitted = left_out(of, PRIORS)
+    for name in PRIORS:
+        spread = [f[name] for f in fitted.values()]
+        write(f"  {name}: {min(spread):.4g} to {max(spread):.4g} with one paper left out\n")
+    write(f"{'':32}   n    mean  median    bias     P90  (%)\n")
+    write(f"{'in sample':32}{statistics(log_errors(of, best))}\n")
+    write(f"{'one paper left out':32}{statistics(errors)}\n")
+    wide, _ = left_out(of, PRIORS | HELD)
+    write(f"{'the same, nine refitted':32}{statistics(wide)}\n")
+    for kind in KINDS:
+        chosen = [i for i, c in enumerate(of) if c.kind == kind]
+        write(f"  {kind:30}{statistics(errors[chosen])}\n")
+        half, share = coverage([of[i] for i in chosen], errors[chosen])
+        write(f"    80 % within exp({half:.3f}); each paper judged by the others: {100 * share:.0f} %\n")
+    rates = [i for i, c in enumerate(of) if c.kind != "training_mfu"]
+    half, share = coverage([of[i] for i in rates], errors[rates])
+    write(f"  throughput and step time: 80 % within exp({half:.3f}), judged by other papers {100 * share:.0f} %\n")
+    for name in sorted({c.paper for c in of}):
+        write(f"  {name:30}{statistics(errors[[i for i, c in enumerate(of) if c.paper == name]])}\n")
+    for i in np.argsort(-np.abs(errors))[:12]:
+        write(f"    {of[i].id:40} {100 * math.expm1(errors[i]):+6.1f}\n")
+
+
+if __name__ == "__main__":
+    main()
