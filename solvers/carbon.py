@@ -100,6 +100,7 @@ def resolve(request: CarbonRequest, zoo: Zoo) -> Problem:
         _manufacture(n, zoo, hardware)
     elif request.energy_kwh is not None:
         warnings.append("hours not given: manufacture left out")
+        n.defined("left_out", 0, "kg")
     named = [place(zoo, text, request.regions, warnings) for text in request.regions]
     places = _places(request, named)
     _water(request, zoo, n, named, warnings)
@@ -272,11 +273,12 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     modelled = not s.energy_given and not s.power_given
     for bound, share in (("low", "least"), ("high", "most")):
         out[bound] = d.step(bound, _there(n, machines, s.first, bound, share if modelled else ""))
-    total = operational
     if s.timed:
         law = eq.manufactured(n.chip, n.server, n.per_server, used, n.life, n.in_use)
         out["embodied"] = d.step("embodied", law)
         total = d.step("carbon", common.sum_of_two(operational, out["embodied"]))
+    else:
+        total = d.step("carbon", common.sum_of_two(operational, n.left_out))
     out["carbon"] = total
     out["binding_share"] = d.step("binding_share", common.ratio(operational, total))
     _water_steps(n, d, out)

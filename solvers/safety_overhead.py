@@ -140,6 +140,12 @@ def resolve(request: SafetyRequest, zoo: Zoo) -> Problem:
             | ({} if request.model else {"n_accelerators": 4}),
         )
     guard = find(zoo, "models", "guard", request.guard, warnings)
+    if not (guard.has("config.layers") and guard.has("config.d_model")):
+        raise CallError(
+            "guard",
+            f"{guard.name} has no layer configuration in the zoo; name a language model with one.",
+            repair={"guard": DEFAULT_GUARD},
+        )
     scenario |= {"model": model.id, "hardware": hardware.id}
     n.you("prompt", request.prompt_tokens, "token")
     n.you("output", request.output_tokens, "token")

@@ -213,3 +213,9 @@ def test_properties(ask, regions, grids, hardware, count, hours, utilization, pu
     twice = ask("carbon", **{**call, "hours": 2 * hours})["result"]
     assert twice["carbon_t"] == pytest.approx(2 * result["carbon_t"], rel=1e-5)
     assert twice["energy_per_million_tokens_kwh"] == pytest.approx(result["energy_per_million_tokens_kwh"], rel=1e-5)
+
+
+def test_energy_alone_has_no_manufacture_to_add(ask):
+    answer = ask("carbon", energy_kwh=1000, regions=["us-iowa"])
+    assert "embodied_t" not in answer["result"] and answer["result"]["carbon_t"] == answer["result"]["operational_t"]
+    assert verify(answer).ok, verify(answer).text()

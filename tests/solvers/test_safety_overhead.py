@@ -115,3 +115,16 @@ def test_properties(ask, model, hardware, checks, prompt, output, concurrency):
     assert 0 < result["throughput_percent"] < 100
     smaller = ask("safety_overhead", **call, guard="llama-3.2-1b")["result"]
     assert smaller["added_percent"] < result["added_percent"]
+
+
+def test_a_guard_that_cannot_be_lowered_is_named_as_the_guard(ask):
+    with pytest.raises(CallError) as caught:
+        ask("safety_overhead", model="llama-3.1-70b", hardware="h100", n_accelerators=4, guard="mobilenet-v2")
+    assert caught.value.argument == "guard"
+
+
+def test_a_replaced_number_is_replaced_wherever_its_name_stands(ask):
+    arguments = {"model": "llama-3.1-70b", "hardware": "h100", "n_accelerators": 4}
+    answer = ask("safety_overhead", **arguments, set=["g_layers=48"])
+    assert verify(answer).ok, verify(answer).text()
+    assert answer["result"]["guard_input_ms"] > ask("safety_overhead", **arguments)["result"]["guard_input_ms"]
