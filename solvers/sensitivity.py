@@ -141,10 +141,14 @@ def _step(inner: Inner, symbols: tuple[str, ...], by_symbol: Mapping[str, Lever]
 
 def _symbol(name: str, known: Numbers, behind: dict[str, Value], given: list[str]) -> str:
     """Return the printed name of a number that the caller named."""
-    if name in known and isinstance(known[name].value, (int, float)) and known[name].value != 0:
+
+    def usable(symbol: str) -> bool:
+        return symbol in known and isinstance(known[symbol].value, (int, float)) and known[symbol].value != 0
+
+    if usable(name):
         return known[name].name
     near = get_close_matches(name, list(behind), 3, 0.4) or list(behind)[:6]
-    fixed = [near[0] if v == name else v for v in given] if near else []
+    fixed = [v if usable(v) else (get_close_matches(v, list(behind), 1, 0.4) or near)[0] for v in given] if near else []
     what = "is 0 here" if name in known else "names no number of this calculation"
     raise CallError("vary", f"{name!r} {what}.", choices=near, repair={"vary": fixed})
 
