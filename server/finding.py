@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,9 +36,10 @@ class FindResult(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    found: int = Field(description="Rows returned.")
+    found: int = Field(description="Entries that match; rows are the first of them.")
     rows: list[str] = Field(description="One entry a row, as a JSON object.")
     sources: list[str] = Field(description="Sources of a full entry.")
+    nearest: list[str] = Field(default_factory=list, description="Where nothing matches: ids that look alike.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,11 @@ def find_in_zoo(zoo: Zoo, arguments: dict[str, Any]) -> tuple[dict[str, Any], st
     """
     request = FindRequest.model_validate(arguments)
     if request.kind and request.kind not in zoo.kinds:
-        raise CallError("kind", f"{request.kind!r} is no kind of the zoo.", choices=zoo.kinds)
+        near = get_close_matches(request.kind, zoo.kinds, 1, 0.4)
+        kinds = [*near, *(k for k in zoo.kinds if k not in near)]
+        raise CallError("kind", f"{request.kind!r} is no kind of the zoo.", choices=kinds)
     try:
-        rows = zoo.search(
+        found = zoo.search(
             request.query,
             request.kind,
             request.where,
@@ -88,13 +92,16 @@ def find_in_zoo(zoo: Zoo, arguments: dict[str, Any]) -> tuple[dict[str, Any], st
         raise CallError(argument, text, choices=error.nearest, repair=repair) from error
     except ZooError as error:
         raise CallError("where", str(error), repair={"where": []}) from error
-    sources: list[str] = []
+    rows, sources = found.rows, []
     if request.full and rows:
         entry = zoo.get(rows[0]["kind"], rows[0]["id"])
         rows = [entry.data]
         used = {number.source: None for _, number in entry.numbers()}
         sources = [f"{s}: {zoo.source(s).title}, {zoo.source(s).url}" for s in used]
     printed = [json.dumps(row, ensure_ascii=False) for row in rows]
-    data = {"found": len(rows), "rows": printed, "sources": sources}
-    text = "\n".join(printed + sources) if rows else "Nothing in the zoo matches."
-    return data, text
+    data = {"found": found.total, "rows": printed, "sources": sources, "nearest": list(found.nearest)}
+    if rows:
+        more = [f"{found.total - len(rows)} more match."] if found.total > len(rows) and not request.full else []
+        return data, "\n".join(printed + sources + more)
+    hint = f" Nearest: {', '.join(found.nearest)}." if found.nearest else ""
+    return data, f"Nothing in the zoo matches.{hint}"

@@ -18,7 +18,7 @@ def list_text(zoo: Zoo, kind: str | None) -> str:
     """
     if not kind:
         return "\n".join(f"{k:12} {len(zoo.entries(k))}" for k in zoo.kinds if zoo.entries(k))
-    rows = search(zoo, "", kind, (), "", False, 10_000) if zoo.entries(kind) else []
+    rows = search(zoo, "", kind, (), "", False, 10_000).rows if zoo.entries(kind) else []
     return "\n".join(
         f"{row['id']:34} " + "  ".join(f"{k}={v:g}" for k, v in row.items() if isinstance(v, float)) for row in rows
     )

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mlwalls.zoo.entry import Entry, Resolution, Source, UnknownName, ZooError
 from mlwalls.zoo.names import Names
+
+if TYPE_CHECKING:
+    from mlwalls.zoo.searching import Found
 
 _HERE = Path(__file__).parent
 COMPILED = _HERE / "compiled"
@@ -120,6 +123,10 @@ class Zoo:
         entry = self._kind(kind).get(text)
         return Resolution(entry, text) if entry is not None else self._names_of(kind).resolve(text)
 
+    def alike(self, kind: str, text: str) -> dict[str, float]:
+        """Return the ids of a kind whose names look like `text`, with how much, up to 100."""
+        return self._names_of(kind).alike(text)
+
     def complete(self, kind: str, prefix: str, limit: int = 100) -> list[str]:
         """Return ids for a typed beginning, best first."""
         return self._names_of(kind).complete(prefix, limit)
@@ -132,7 +139,7 @@ class Zoo:
         sort: str = "",
         descending: bool = False,
         limit: int = 10,
-    ) -> list[dict[str, Any]]:
+    ) -> Found:
         """Return compact rows of the entries that match; see :mod:`mlwalls.zoo.searching`."""
         from mlwalls.zoo.searching import search
 

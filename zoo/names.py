@@ -88,6 +88,11 @@ class Names:
 
     def nearest(self, text: str, limit: int = 5) -> tuple[str, ...]:
         """Return the ids whose names are nearest to `text`."""
+        scores = self.alike(text)
+        return tuple(sorted(scores, key=lambda id: (-scores[id], id))[:limit])
+
+    def alike(self, text: str) -> dict[str, float]:
+        """Return the ids whose names look like `text`, with how much, up to 100."""
         from rapidfuzz import fuzz
 
         typed = key(text)
@@ -97,8 +102,7 @@ class Names:
             whole = max(fuzz.ratio(typed, name) for name in spelled)
             part = max(fuzz.partial_ratio(typed, name) for name in spelled) if len(typed) > 2 else 0.0
             scores[known.entry.id] = max(whole, 0.85 * part)
-        ranked = sorted((id for id, score in scores.items() if score >= 50), key=lambda id: (-scores[id], id))
-        return tuple(ranked[:limit])
+        return {id: score for id, score in scores.items() if score >= 50}
 
     def complete(self, prefix: str, limit: int) -> list[str]:
         """Return ids that contain the typed words' beginnings, those that start with it first."""

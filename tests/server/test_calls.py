@@ -174,9 +174,49 @@ def test_find_in_zoo_filters_and_sorts():
     assert rates == sorted(rates)
 
 
+@pytest.mark.parametrize("name", ["memory_capacity_gb", "memory_capacity", "memory"])
+def test_find_in_zoo_takes_a_number_by_any_of_its_names(name):
+    arguments = {"kind": "hardware", "where": [f"{name} >= 150"], "sort": name, "descending": True, "limit": 50}
+    rows = call("find_in_zoo", arguments).structured_content["rows"]
+    si = {**arguments, "where": ["memory.capacity >= 150e9"], "sort": "memory.capacity"}
+    assert rows == call("find_in_zoo", si).structured_content["rows"]
+    assert len(rows) > 5
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "id"),
+    [
+        ("h100", "hardware", "nvidia-h100-sxm-80gb"),
+        ("llama 3.1 70b", "models", "llama-3.1-70b"),
+        ("carbon quebec", "grids", "ca-quebec"),
+        ("price per hour h100 spot nebius", "prices", "nebius-h100-spot"),
+        ("Québec", "grids", "ca-quebec"),
+    ],
+)
+def test_find_in_zoo_puts_what_is_meant_first(query, kind, id):
+    result = call("find_in_zoo", {"query": query, "limit": 1}).structured_content
+    row = json.loads(result["rows"][0])
+    assert (row["kind"], row["id"]) == (kind, id)
+
+
+def test_find_in_zoo_counts_what_it_does_not_show_and_names_what_is_near():
+    few = call("find_in_zoo", {"kind": "models", "where": ["parameters < 10B"], "limit": 2})
+    assert few.structured_content["found"] > 2 == len(few.structured_content["rows"])
+    assert f"{few.structured_content['found'] - 2} more match." in few.content[0].text
+    none = call("find_in_zoo", {"query": "lama 3.1 8b"}).structured_content
+    assert none["found"] == 0 and "llama-3.1-8b" in none["nearest"]
+
+
+def test_find_in_zoo_marks_what_nobody_checked_and_how_a_grid_was_counted():
+    row = json.loads(call("find_in_zoo", {"query": "iowa"}).structured_content["rows"][0])
+    assert row["carbon_intensity_g_per_kwh"] == 287.6 and row["method"] == "direct" and row["year"] == "2023"
+    row = json.loads(call("find_in_zoo", {"query": "intel-2x-xeon-8480plus"}).structured_content["rows"][0])
+    assert "power_tdp_w" in row["unverified"]
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [{"kind": "hardwares"}, {"kind": "hardware", "where": ["memory >= 80"]}, {"sort": "price"}, {"where": ["x"]}],
+    [{"kind": "hardwares"}, {"kind": "hardware", "where": ["memories >= 80"]}, {"sort": "prise"}, {"where": ["x"]}],
 )
 def test_find_in_zoo_errors_can_be_repaired(arguments):
     result = call("find_in_zoo", arguments)
