@@ -206,6 +206,7 @@ class Lever:
     scale: float
     whole: bool
     listed: bool
+    limits: tuple[int, int]
 
     def argument_value(self, number: float) -> Any:
         """Return the argument that gives this number."""
@@ -226,6 +227,8 @@ def levers(inner: Inner) -> dict[str, Lever]:
         if kind not in ("number", "integer") or not isinstance(value, (int, float)) or value == 0:
             continue
         whole = kind == "integer"
+        bounds = schema["items"] if listed else schema
+        limits = (int(bounds.get("minimum", 1)), int(bounds.get("maximum", 1 << 20)))
         for other in (value + 1, 2 * value, value - 1) if whole else (value * 1.01, value * 0.99):
             with contextlib.suppress(CallError, ValueError):
                 numbers = inner.at(**{argument: [other] if listed else other}).problem.numbers
@@ -234,7 +237,7 @@ def levers(inner: Inner) -> dict[str, Lever]:
                     if old == new or not isinstance(old, (int, float)) or not isinstance(new, (int, float)) or not old:
                         continue
                     if base[symbol].origin.kind == "you" and abs(new / old * value / other - 1) < 1e-9:
-                        found[base[symbol].name] = Lever(argument, old / value, whole, listed)
+                        found[base[symbol].name] = Lever(argument, old / value, whole, listed, limits)
                 break
     return found
 
@@ -247,3 +250,21 @@ def same_structure(inner: Inner, lever: Lever, number: float) -> bool:
         )
     except (CallError, ValueError):
         return False
+
+
+def number_named(argument: str, name: str, known: Numbers, behind: Mapping[str, Value], given: Sequence[str]) -> str:
+    """Return the printed symbol of a number that the caller named in a list argument.
+
+    Raises:
+        CallError: no such number, or one that is 0 and so cannot be scaled.
+    """
+
+    def usable(symbol: str) -> bool:
+        return symbol in known and isinstance(known[symbol].value, (int, float)) and known[symbol].value != 0
+
+    if usable(name):
+        return known[name].name
+    near = get_close_matches(name, list(behind), 3, 0.4) or list(behind)[:6]
+    fixed = [v if usable(v) else (get_close_matches(v, list(behind), 1, 0.4) or near)[0] for v in given] if near else []
+    what = "is 0 here" if name in known else "names no number of this calculation"
+    raise CallError(argument, f"{name!r} {what}.", choices=near, repair={argument: fixed})

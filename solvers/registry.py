@@ -22,6 +22,7 @@ BUILT_IN: tuple[str, ...] = (
     "wafer_scale",
     "safety_overhead",
     "sensitivity",
+    "inverse_spec",
 )
 
 

@@ -15,7 +15,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import Field
@@ -32,6 +31,7 @@ from mlwalls.solvers.inner import (
     figures,
     find_metric,
     levers,
+    number_named,
     resolve_inner,
     same_structure,
     with_outer,
@@ -41,6 +41,7 @@ from mlwalls.solvers.sensitivity_words import Findings, SensitivityResult, prese
 from mlwalls.solvers.slicing import inputs_of, steps_behind
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
 from mlwalls.solvers.turning import choices_of, held_searches, turns
+from mlwalls.solvers.units import reduce_unit
 from mlwalls.zoo import Zoo
 
 MOST = 8
@@ -53,16 +54,12 @@ class SensitivityRequest(SolverRequest):
     """Arguments of the sensitivity tool."""
 
     tool: str = Field(description='Solver to ask, e.g. "roofline".')
-    scenario: list[str] = Field(
-        min_length=1, max_length=24, description='Its arguments, e.g. ["model=llama-3.1-70b", "hardware=h100"].'
-    )
-    metric: str = Field(
-        default="", description='Its figure, a result field or symbol, e.g. "floor_ms"; default: the first.'
-    )
+    scenario: list[str] = Field(description='Its arguments: ["model=llama-3.1-70b", "hardware=h100"].')
+    metric: str = Field(default="", description='Its figure, e.g. "floor_ms"; default: the first.')
     vary: list[str] = Field(
         default_factory=list,
         max_length=MOST,
-        description='Symbols printed in its work, e.g. ["peak", "bandwidth"]; default: all rates.',
+        description='Numbers of its work: ["peak", "bandwidth"]; default: all rates.',
     )
 
 
@@ -96,8 +93,8 @@ def resolve(request: SensitivityRequest, zoo: Zoo) -> Problem:
     behind_steps = steps_behind(inner.recorded()[1], [out[metric.symbol].name])
     behind = inputs_of(behind_steps)
     given = levers(inner)
-    varied = tuple(dict.fromkeys(_symbol(name, known, behind, request.vary) for name in request.vary))
-    candidates = varied or _default(behind, given)
+    varied = tuple(dict.fromkeys(number_named("vary", name, known, behind, request.vary) for name in request.vary))
+    candidates = varied or _default(behind)
     if not candidates:
         raise CallError("metric", f"{metric.symbol} rests on definitions only.", choices=list(out)[:5])
     numbers = Numbers(known)
@@ -139,24 +136,14 @@ def _step(inner: Inner, symbols: tuple[str, ...], by_symbol: Mapping[str, Lever]
     return step, [f"{near}; effects are at {100 * step:g} %"] if near else []
 
 
-def _symbol(name: str, known: Numbers, behind: dict[str, Value], given: list[str]) -> str:
-    """Return the printed name of a number that the caller named."""
-
-    def usable(symbol: str) -> bool:
-        return symbol in known and isinstance(known[symbol].value, (int, float)) and known[symbol].value != 0
-
-    if usable(name):
-        return known[name].name
-    near = get_close_matches(name, list(behind), 3, 0.4) or list(behind)[:6]
-    fixed = [v if usable(v) else (get_close_matches(v, list(behind), 1, 0.4) or near)[0] for v in given] if near else []
-    what = "is 0 here" if name in known else "names no number of this calculation"
-    raise CallError("vary", f"{name!r} {what}.", choices=near, repair={"vary": fixed})
-
-
-def _default(behind: dict[str, Value], given: Mapping[str, Lever]) -> tuple[str, ...]:
+def _default(behind: dict[str, Value]) -> tuple[str, ...]:
     """All rates; where there are none, everything that is neither true by definition nor a whole number asked for."""
     usable = {n: v for n, v in behind.items() if isinstance(v.value, (int, float)) and v.value != 0}
-    usable = {n: v for n, v in usable.items() if n not in given or not given[n].whole}
+    usable = {
+        n: v
+        for n, v in usable.items()
+        if not (v.origin.kind == "you" and not reduce_unit(v.unit) and v.value == int(v.value))
+    }
     rates = [n for n, v in usable.items() if v.unit.endswith("/s") and v.origin.kind != "defined"]
     return tuple(rates or [n for n, v in usable.items() if v.origin.kind != "defined"])
 
@@ -279,8 +266,8 @@ SOLVER = Solver(
     name="sensitivity",
     question="What should I improve first, FLOPS or bandwidth: how does a figure change when one of its numbers does?",
     guidance=(
-        "Elasticities of any figure of any other tool to any number printed in its work, the effect of ±10 %, and where "
-        "another wall takes over. For the value that meets a target use inverse_spec."
+        "Elasticities of any figure of another tool to any number of its work, ±10 %, and where another wall takes over. "
+        "For the value that meets a target: inverse_spec."
     ),
     walls=("sensitivity",),
     request=SensitivityRequest,

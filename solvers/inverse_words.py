@@ -1,0 +1,172 @@
+"""The inverse_spec tool's typed result and its wording."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import Field
+
+from mlwalls.solvers.derivation import Derivation, Table, Value
+from mlwalls.solvers.inner import Inner, Lever, Metric
+from mlwalls.solvers.meeting import Meets
+from mlwalls.solvers.searching import Found, Goal, Whole
+from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
+from mlwalls.solvers.words import figure, first, fit_result, seconds
+
+
+class InverseResult(SolverResult):
+    """Typed outputs; the `need_` lists are one entry a number solved for, in SI."""
+
+    metric: str = Field(description="The figure.")
+    unit: str = Field(description="Unit of target, base_value and limit_value.")
+    sense: str = Field(description="at_most or at_least.")
+    target: float
+    base_value: float = Field(description="The figure in the scenario; with whole numbers, at what was found.")
+    need_rows: list[str] | None = None
+    need_unit: list[str] | None = None
+    need_value: list[float] | None = Field(default=None, description="What each must be.")
+    need_times: list[float] | None = Field(default=None, description="The same over what it is.")
+    need_margin_percent: list[float] | None = Field(
+        default=None, description="How far the figure then is from the target."
+    )
+    need: int | None = Field(default=None, description="Whole number that meets the target.")
+    joint: float | None = Field(default=None, description="Factor on all together.")
+    limit_value: float | None = Field(default=None, description="The best figure when the target cannot be met.")
+    limited_by: str | None = Field(default=None, description="Part that remains then.")
+    hardware_rows: list[str] | None = Field(default=None, description="Accelerators that meet it, cheapest first.")
+    hardware_margin_percent: list[float] | None = None
+    hardware_price: list[str] | None = None
+    hardware_meeting: str | None = Field(default=None, description="How many of the zoo meet it.")
+
+
+class Inverse(dict[str, Value]):
+    """The outcome, with what the wording needs besides."""
+
+    def __init__(self, inner: Inner, metric: Metric, goal: Goal) -> None:
+        super().__init__()
+        self.inner, self.metric, self.goal = inner, metric, goal
+        self.shown: Presentation | None = None
+        self.searched: dict[str, Found] = {}
+        self.slack: list[str] = []
+        self.table: Table | None = None
+        self.whole: Whole | None = None
+        self.lever: Lever | None = None
+        self.meeting: list[Meets] | None = None
+        self.hardware: Table | None = None
+        self.limited = self.part = ""
+
+
+_SCALES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def quantity(number: float, unit: str) -> str:
+    """Print an SI quantity with the prefix that suits it: 2.78 TB/s."""
+    if unit == "s":
+        return seconds(number)
+    head, _, tail = unit.partition("/")
+    if head in ("byte", "FLOP"):
+        factor, prefix = next(((f, p) for f, p in _SCALES if number >= f), (1.0, ""))
+        return f"{figure(number / factor, 4)} {prefix}{'B' if head == 'byte' else head}{'/' + tail if tail else ''}"
+    return f"{figure(number, 4)} {unit}".rstrip()
+
+
+def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
+    """Word the answer: what it takes, beside what it is; what remains where nothing meets the target."""
+    assert isinstance(out, Inverse) and out.shown is not None
+    unit = out.metric.unit
+    target = f"{figure(problem.numbers.target.value, 4)} {unit}".rstrip()
+    what = f"{out.inner.solver.name}'s {out.metric.symbol} {out.goal.sense.replace('_', ' ')} {target}"
+    met = out.whole.number is not None if out.whole else bool(out.table) or bool(out.slack)
+    if out.whole is not None:
+        sentence = _whole_text(out, what)
+    elif not met:
+        sentence = _never(out, what)
+    else:
+        sentence = _needs_text(problem, out, what)
+    sentence += _hardware_text(out)
+    shown = out.shown
+    feasible = met and (shown.feasible or (out.whole is not None))
+    if met and not shown.feasible and out.whole is None:
+        sentence = f"{sentence} But the scenario itself is infeasible: {shown.verdict.split('. ')[0]}."
+    binding = Binding(shown.binding.slug, shown.binding.runner_up)
+    return Presentation(sentence, feasible, binding, _result(problem, out))
+
+
+def _needs_text(problem: Problem, out: Inverse, what: str) -> str:
+    parts = []
+    if out.table is not None:
+        for symbol, cells in out.table.rows.items():
+            value = problem.numbers[symbol]
+            found = out.searched.get(symbol) or out.searched["joint"]
+            edge = "at least" if found.rule == "smallest" else "at most"
+            parts.append(
+                f"{edge} {quantity(value.value * cells['times'], value.unit)} of {symbol} ({figure(cells['times'])}x what it is)"
+            )
+    join = " and " if "joint" in out else "; or "
+    text = f"For {what}: {join.join(parts)}." if parts else f"{what} is met whatever {', '.join(out.slack)} may be."
+    never = [x for x, f in out.searched.items() if f.number is None and not f.any_does]
+    if never and parts:
+        text += f" No {' or '.join(never)} alone does it."
+    return text
+
+
+def _never(out: Inverse, what: str) -> str:
+    if "limit_value" not in out:
+        return f"Nothing searched meets {what}."
+    part = f", of which {out.part} is {quantity(first(out['part']), out['part'].unit)}" if out.part else ""
+    still = f"{figure(first(out['limit_value']), 4)} {out.metric.unit}".rstrip()
+    return f"{what} cannot be met by {out.limited}: at any amount of it, it is still {still}{part}."
+
+
+def _whole_text(out: Inverse, what: str) -> str:
+    assert out.whole is not None and out.lever is not None
+    if out.whole.number is None:
+        near = f"{figure(first(out['base_value']), 4)} {out.metric.unit}".rstrip()
+        part = f", of which {out.part} is {quantity(first(out['part']), out['part'].unit)}" if out.part else ""
+        span = f"{out.lever.limits[0]} to {out.lever.limits[1]:,}"
+        return f"No {out.lever.argument} from {span} meets {what}; the nearest gives {near}{part}."
+    edge = "at least" if out.whole.rule == "smallest" else "at most"
+    other = out.whole.number + (-1 if out.whole.rule == "smallest" else 1)
+    why = f" ({other}: {out.whole.next_is})" if out.whole.next_is else ""
+    at = f"{figure(first(out['base_value']), 4)} {out.metric.unit}".rstrip()
+    return f"For {what}: {out.lever.argument} {edge} {out.whole.number:,}, which gives {at}{why}."
+
+
+def _hardware_text(out: Inverse) -> str:
+    if out.meeting is None:
+        return ""
+    if not out.meeting:
+        return " No accelerator of the zoo meets it as it is."
+    best = out.meeting[0]
+    price = f" at {figure(best.price)} USD" if math.isfinite(best.price) else ""
+    cheapest = f"the cheapest with a known price is {best.entry.name}{price}" if price else f"one is {best.entry.name}"
+    verb = "meets it as it is" if len(out.meeting) == 1 else "meet it as they are"
+    return f" {len(out.meeting)} of the zoo's accelerators {verb}; {cheapest}."
+
+
+def _result(problem: Problem, out: Inverse) -> InverseResult:
+    extra: dict[str, Any] = {
+        "metric": out.metric.symbol,
+        "unit": out.metric.unit or "1",
+        "sense": out.goal.sense,
+        "target": float(f"{problem.numbers.target.value:.6g}"),
+    }
+    if out.table is not None:
+        rows = out.table.rows
+        extra["need_rows"] = list(rows)
+        extra["need_unit"] = [problem.numbers[symbol].unit or "1" for symbol in rows]
+        extra["need_value"] = [float(f"{cells['value']:.6g}") for cells in rows.values()]
+        extra["need_times"] = [float(f"{cells['times']:.6g}") for cells in rows.values()]
+        if all("margin" in cells for cells in rows.values()):
+            extra["need_margin_percent"] = [float(f"{100 * cells['margin']:.6g}") for cells in rows.values()]
+    if out.part:
+        extra["limited_by"] = out.part
+    if out.meeting is not None:
+        extra["hardware_meeting"] = f"{len(out.meeting)} of {len(out.inner.zoo.entries('hardware'))}"
+    if out.hardware is not None and out.meeting:
+        shown = out.meeting[: len(out.hardware.rows)]
+        extra["hardware_rows"] = [m.entry.id for m in shown]
+        extra["hardware_margin_percent"] = [float(f"{100 * c['margin']:.6g}") for c in out.hardware.rows.values()]
+        extra["hardware_price"] = [f"{figure(m.price, 6)} USD" if math.isfinite(m.price) else "unknown" for m in shown]
+    return fit_result(InverseResult, {k: v for k, v in out.items() if k != "goal"}, extra, set())

@@ -1,0 +1,100 @@
+"""Which accelerators of the zoo meet a goal in an inner request that names `hardware`, cheapest first."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlwalls.solvers.derivation import Derivation, NonFiniteError, Row, Step, Value
+from mlwalls.solvers.equations import analysis as eq
+from mlwalls.solvers.equations import common
+from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.inner import Inner, schema_of
+from mlwalls.solvers.searching import Goal
+from mlwalls.solvers.slicing import inputs_of
+from mlwalls.zoo import Entry
+
+if TYPE_CHECKING:
+    from mlwalls.solvers.inverse_words import Inverse
+
+SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Meets:
+    """An accelerator that meets the goal and holds the work; `differs` are its numbers where they are not the scenario's."""
+
+    entry: Entry
+    figure: float
+    price: float
+    differs: dict[str, Value]
+
+
+def hardware_rows(
+    inner: Inner,
+    held: Mapping[str, float],
+    goal: Goal,
+    d: Derivation,
+    out: Inverse,
+    figure: Value,
+    behind: Sequence[Row | Step],
+) -> None:
+    """Record the cheapest accelerators that meet the goal: the program run again with their numbers."""
+    if "hardware" not in schema_of(inner.solver) or not isinstance(inner.arguments.get("hardware"), str):
+        return
+    inputs, own = inputs_of(behind), inner.problem.numbers
+    meeting = [
+        m for entry in inner.zoo.entries("hardware") if (m := _meets(inner, held, goal, inputs, entry)) is not None
+    ]
+    out.meeting = sorted(meeting, key=lambda m: (m.price, m.figure if goal.sense == "at_most" else -m.figure))
+    shown = out.meeting[:SHOWN]
+    columns = list(dict.fromkeys(symbol for m in shown for symbol in m.differs))
+    if not shown or not columns:
+        return
+    table = d.table("hardware")
+    for m in shown:
+        stem = re.sub(r"\W", "_", m.entry.id)
+        cells = {
+            symbol: _renamed(m.differs[symbol], f"{stem}_{symbol}") if symbol in m.differs else own[symbol]
+            for symbol in columns
+        }
+        table.row(stem, **cells)
+    rows = dict(zip(table.rows, shown, strict=True))
+    changes = [(symbol, eq.taken_as(table[symbol])) for symbol in columns]
+    d.rerun_column(table, "figure", figure, {row: m.figure for row, m in rows.items()}, changes)
+    goal_value, reached = out["goal"], table["figure"]
+    margin = common.saved(reached, goal_value) if goal.sense == "at_most" else eq.change(reached, goal_value)
+    d.column(table, "margin", margin)
+    out.hardware = table
+
+
+def _renamed(value: Value, name: str) -> Value:
+    return Value(name, value.value, value.unit, value.origin)
+
+
+def _meets(
+    inner: Inner, held: Mapping[str, float], goal: Goal, inputs: Mapping[str, Value], entry: Entry
+) -> Meets | None:
+    """Return how an accelerator meets the goal, or None: it does not, does not hold the work, or follows other equations."""
+    if entry.flag("announced_only"):
+        return None
+    try:
+        made = inner.at(hardware=entry.id)
+        outcome, derivation = made.recorded()
+        if goal.symbol not in outcome or not bool(goal.met(outcome[goal.symbol].value)):
+            return None
+        if not made.solver.present(made.problem, outcome, derivation).feasible:
+            return None
+        numbers = made.problem.numbers
+        differs = {s: numbers[s] for s, v in inputs.items() if s in numbers and numbers[s].value != v.value}
+        again, _ = inner.evaluated({symbol: value.value for symbol, value in differs.items()}, held)
+    except (CallError, NonFiniteError, ValueError, KeyError):
+        return None
+    figure = float(outcome[goal.symbol].value)
+    if not math.isclose(float(again[goal.symbol].value), figure, rel_tol=1e-9):
+        return None
+    price = entry.number("price.purchase").value if entry.has("price.purchase") else math.inf
+    return Meets(entry, figure, price, differs)
