@@ -32,15 +32,13 @@ from mlwalls.solvers.equations import operations as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.power import modelled_power, rated_path, resolve_power
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
 from mlwalls.zoo import Entry, Zoo
 
 HOUR, YEAR = 3600, 31536000
 CHIP = {"nvidia-h100-sxm-80gb": "h100-sxm-share-of-hgx-pcf"}
 MAX_REGIONS = 10
-# Power over the expected power at the ends of the assumptions: (0.685 + 0.2) and (1 + 0.82) over 0.82 + 0.3 where the
-# utilization is assumed; the host alone where it is given.
-UNKNOWN, LOADED = (0.79, 1.63), (0.91, 1.46)
 
 
 class CarbonRequest(SolverRequest):
@@ -143,24 +141,13 @@ def _energy(request: CarbonRequest, n: Numbers, hardware: Entry | None, warnings
         return
     if hardware is None:
         raise CallError("hardware", "give hardware, power_w or energy_kwh.", repair={"hardware": "h100"})
-    rated = "power.tdp" if hardware.has("power.tdp") else "power.system"
-    if not hardware.has(rated):
+    rated = rated_path(hardware)
+    if not rated:
         raise CallError(
             "power_w", f"the zoo has no rated power for {hardware.name}; give power_w.", repair={"power_w": 500}
         )
-    n.zoo("rated", hardware, rated, "W")
-    n.assumed("idle", 0.1, 0.05, 0.2)
-    if request.utilization_percent is not None:
-        n.you("utilization", request.utilization_percent / 100)
-    else:
-        n.assumed("utilization", 0.8, 0.65, 1, source="mlenergy2026")
-    whole = rated == "power.system"
-    n.assumed("host", 0 if whole else 0.3, 0 if whole else 0.2, 0.1 if whole else 0.82, source="ecolog_doc")
-    n.assumed("network", 0.05, 0.02, 0.1)
-    loaded = request.utilization_percent is not None
-    least, most = (0.95, 1.1) if whole else LOADED if loaded else UNKNOWN
-    n.assumed("least", least, least, 1)
-    n.assumed("most", most, 1, most)
+    given = None if request.utilization_percent is None else request.utilization_percent / 100
+    resolve_power(n, hardware, rated, given)
     warnings.append("power modelled from the rated power; a measured power_w is better")
 
 
@@ -264,7 +251,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     if s.energy_given:
         machines = n.it_energy
     else:
-        out["power"] = n.power if s.power_given else _power(n, d)
+        out["power"] = n.power if s.power_given else modelled_power(n, d)
         machines = d.step("it_energy", eq.it_energy(out["power"], used))
     out["it_energy"] = machines
     pue, ci = n[f"pue_{s.first}"], n[f"ci_{s.first}"]
@@ -287,11 +274,6 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     if s.compared:
         _ratios(s, n, d, out)
     return out
-
-
-def _power(n: Numbers, d: Derivation) -> Value:
-    draw = d.step("draw", eq.drawn(n.idle, n.utilization))
-    return d.step("power", eq.it_power(n.rated, draw, n.host, n.network))
 
 
 def _there(n: Numbers, machines: Value, symbol: str, bound: str, share: str) -> Applied:

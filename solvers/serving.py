@@ -241,7 +241,7 @@ def prefill_of(s: Serving, n: Numbers, d: Derivation, costs: Costs) -> Value:
 def interleave(
     s: Serving, n: Numbers, d: Derivation, costs: Costs, batch: Value, step: Value, hit: Value | None
 ) -> dict[str, Value]:
-    """Step out what prompts of others add to a step: keys `mixed` (a step that carries prompt tokens) and `tpot`, in s."""
+    """Step out what prompts of others add to a step: keys `mixed` (s, a step with `mixed_tokens` of a prompt) and `tpot` (s)."""
     arrivals = d.step("arrivals", eq.arrivals(batch, n.output))
     tokens = d.step("mixed_tokens", eq.chunk_tokens(n.chunk, costs.fresh, arrivals))
     work = (step, tokens, costs.fresh, costs.prompt)
@@ -250,7 +250,8 @@ def interleave(
     else:
         more = d.step("mixed_hit", eq.hit_mixed(n.experts, n.top_k, tokens, batch))
         mixed = d.step("mixed", eq.mixed_time_moe(*work, more, hit, costs.expert))
-    return {"mixed": mixed, "tpot": d.step("tpot", eq.time_per_token(step, arrivals, costs.fresh, tokens, mixed))}
+    tpot = d.step("tpot", eq.time_per_token(step, arrivals, costs.fresh, tokens, mixed))
+    return {"mixed": mixed, "mixed_tokens": tokens, "tpot": tpot}
 
 
 def first_token(n: Numbers, d: Derivation, prefill: Value, batch: Value, tpot: Value) -> Value:
