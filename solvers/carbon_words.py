@@ -16,13 +16,13 @@ from mlwalls.solvers.words import figure, first, fit_result
 class CarbonResult(SolverResult):
     """Typed outputs; single figures are of the first region, lists rank all regions, lowest first."""
 
-    power_w: float | None = Field(default=None, description="An accelerator, with host and network.")
+    power_w: float | None = Field(default=None, description="An accelerator's.")
     it_energy_kwh: float = Field(description="Machines.")
     energy_kwh: float = Field(description="Building.")
     operational_t: float = Field(description="CO2e of the electricity.")
-    embodied_t: float | None = Field(default=None, description="CO2e of manufacture, this work's share.")
+    embodied_t: float | None = Field(default=None, description="Manufacture's share.")
     carbon_t: float = Field(description="Both.")
-    low_t: float = Field(description="Operational, lowest figure of the grid and lowest power.")
+    low_t: float = Field(description="Lowest figure of the grid, least power.")
     high_t: float
     onsite_water_l: float
     offsite_water_l: float
@@ -34,15 +34,15 @@ class CarbonResult(SolverResult):
     carbon_per_million_tokens_g: float | None = None
     water_per_million_tokens_l: float | None = None
     regions: list[str] = Field(description="Ranked.")
-    methods: list[str] = Field(description="Method and year of each.")
+    methods: list[str] = Field(description="And year.")
     region_ci: list[float] = Field(description="g/kWh.")
     region_operational_t: list[float]
     region_low_t: list[float]
     region_high_t: list[float]
     ratio: float | None = Field(default=None, description="Highest region over lowest.")
-    ratio_low: float | None = Field(default=None, description="Over all figures of both.")
+    ratio_low: float | None = Field(default=None, description="Over all figures.")
     ratio_high: float | None = None
-    same_method_ratio: float | None = Field(default=None, description="By one method on both sides.")
+    same_method_ratio: float | None = Field(default=None, description="By one method.")
 
 
 @dataclass(frozen=True, slots=True)

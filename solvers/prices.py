@@ -1,4 +1,4 @@
-"""What an accelerator costs to rent: dated listings of the zoo, one taken and the range of the others beside it."""
+"""What an accelerator-hour costs, rented or owned, and what an API asks for tokens: dated prices of the zoo."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.power import rated_path, resolve_power
 from mlwalls.zoo import Entry, Zoo
 
 # Listings older than this are taken only where there are no newer ones.
 SINCE = "2025"
 PATH = "usd_per_hour"
+YEAR = 31536000
+SHARES = {
+    "share_chips": "share-accelerator-chips",
+    "share_servers": "share-server-components",
+    "share_links": "share-cluster-interconnect",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,41 @@ def rented(n: Numbers, zoo: Zoo, hardware: Entry, given: float | None) -> Listin
         )
     n.zoo("price", found.taken, PATH, "USD/h")
     return found
+
+
+def owned(n: Numbers, zoo: Zoo, hardware: Entry) -> None:
+    """Read what an owned accelerator costs: purchase, the server's and links' shares, life, upkeep, electricity, hosting.
+
+    Raises:
+        CallError: no purchase price or no rated power in the zoo; names what to give instead.
+    """
+    bought = [e for e in zoo.entries("prices") if e.text("hardware") == hardware.id and e.text("type") == "bought"]
+    bought.sort(key=lambda e: (e.text("date"), e.number("usd").value))
+    rated = rated_path(hardware)
+    if not rated or (not bought and not hardware.has("price.purchase")):
+        missing = "purchase price" if rated else "rated power"
+        raise CallError(
+            "owned", f"the zoo has no {missing} of {hardware.name}; give usd_per_hour.", repair={"owned": False}
+        )
+    if bought:
+        n.zoo("chip", bought[-1], "usd", "USD")
+    else:
+        n.zoo("chip", hardware, "price.purchase", "USD")
+    for symbol, id in SHARES.items():
+        n.zoo(symbol, zoo.get("prices", id), "value", "")
+    resolve_power(n, hardware, rated, None)
+    n.assumed("life", 5 * YEAR, 3 * YEAR, 6 * YEAR, "s", source="dep")
+    n.zoo("upkeep", zoo.get("prices", "opex-maintenance"), "value", "1/year")
+    n.assumed("pue", 1.2, 1.08, 1.56)
+    n.zoo("electricity", zoo.get("prices", "electricity-us-industrial-2024"), "usd_per_kwh", "USD/kWh")
+    n.zoo("hosting", zoo.get("prices", "colo-rate"), "value", "USD/kW/month")
+
+
+def api(zoo: Zoo, model: Entry) -> Entry | None:
+    """Return the middle list price of a model's tokens (by the price of output, the lower of two)."""
+    known = [e for e in zoo.entries("prices") if e.text("model") == model.id and e.has("input") and e.has("output")]
+    known.sort(key=lambda e: (e.number("output").value, e.id))
+    return known[(len(known) - 1) // 2] if known else None
 
 
 def priced(zoo: Zoo) -> Sequence[str]:

@@ -23,6 +23,7 @@ BUILT_IN: tuple[str, ...] = (
     "safety_overhead",
     "sensitivity",
     "inverse_spec",
+    "serving_cost",
 )
 
 

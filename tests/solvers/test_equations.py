@@ -24,7 +24,7 @@ def _equations():
 
 EQUATIONS = sorted(_equations(), key=lambda e: (e.function.__module__, e.name))
 UNITS = pint.UnitRegistry()
-for _word in ("FLOP", "byte_", "USD"):
+for _word in ("FLOP", "byte_", "USD", "Mtoken"):
     UNITS.define(f"{_word} = [{_word}]")
 
 
