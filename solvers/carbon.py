@@ -45,23 +45,19 @@ class CarbonRequest(SolverRequest):
     """Arguments of the carbon tool."""
 
     regions: list[str] = Field(
-        default_factory=list, max_length=MAX_REGIONS, description='Grids or cloud regions: ["us-iowa","ca-quebec"].'
+        default_factory=list, max_length=MAX_REGIONS, description='Grids: ["us-iowa","ca-quebec"].'
     )
-    grid_g_per_kwh: list[float] = Field(
-        default_factory=list, max_length=MAX_REGIONS, description="Own carbon intensities, e.g. [94]."
-    )
-    hardware: str = Field(default="", description='Zoo accelerator, e.g. "h100".')
-    n_accelerators: int = Field(default=1, ge=1, le=10_000_000, description="How many, e.g. 512.")
-    hours: float | None = Field(default=None, gt=0, le=1e10, description="Hours of each, e.g. 720.")
-    utilization_percent: float | None = Field(default=None, ge=0, le=100, description="Load in power terms.")
-    power_w: float | None = Field(
-        default=None, gt=0, le=1e6, description="Measured W an accelerator, host and network included."
-    )
-    energy_kwh: float | None = Field(default=None, gt=0, le=1e12, description="Measured energy of the machines.")
-    building: str = Field(default="", description='Its PUE and WUE: "google-fleet-2024".')
-    pue: float | None = Field(default=None, ge=1, le=5, description="PUE, e.g. 1.1.")
-    tokens_per_s: float | None = Field(default=None, gt=0, le=1e12, description="Rate of all: adds per million.")
-    queries_per_s: float | None = Field(default=None, gt=0, le=1e9, description="Rate of all: adds per query.")
+    grid_g_per_kwh: list[float] = Field(default_factory=list, max_length=MAX_REGIONS, description="Own figures: [94].")
+    hardware: str = Field(default="", description="Zoo accelerator.")
+    n_accelerators: int = Field(default=1, ge=1, le=10_000_000, description="How many.")
+    hours: float | None = Field(default=None, gt=0, le=1e10, description="Of each.")
+    utilization_percent: float | None = Field(default=None, ge=0, le=100, description="In power terms.")
+    power_w: float | None = Field(default=None, gt=0, le=1e6, description="Measured, with host and network.")
+    energy_kwh: float | None = Field(default=None, gt=0, le=1e12, description="Measured.")
+    building: str = Field(default="", description="Zoo datacenter: PUE, WUE.")
+    pue: float | None = Field(default=None, ge=1, le=5, description="Of the building.")
+    tokens_per_s: float | None = Field(default=None, gt=0, le=1e12, description="Of all.")
+    queries_per_s: float | None = Field(default=None, gt=0, le=1e9, description="Of all.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +323,8 @@ SOLVER = Solver(
     name="carbon",
     question="How much energy, carbon and water does this run or service take, and how much would it be elsewhere?",
     guidance=(
-        "Measured power or energy, or hardware and hours; regions ranked, with method and year of each grid's figure. "
-        "Dollars: serving_cost. Hours of a training run: fleet_efficiency."
+        "Hardware and hours, or measured power or energy; regions ranked, with each grid's method and year. "
+        "Dollars: serving_cost. A run's hours: fleet_efficiency."
     ),
     walls=("energy", "sustainability"),
     request=CarbonRequest,

@@ -7,7 +7,7 @@ Both are served by the one serving model (:mod:`mlwalls.solvers.serving`).
 DP-SGD [Abadi 2016] clips every sample's gradient: published slowdowns by method, as ranges (Rodriguez Beltran 2026: 2.6 to 8
 for a gradient of every sample, about half with ghost clipping; Bu 2023: 1.03 to 1.2 by book-keeping).
 
-Assumed: a policy of 220 tokens (150 to 500), a verdict of 5 (2 to 10), guards batched by 8 (1 to 64).
+Assumed: a policy of 220 tokens (150 to 500), a verdict of 5 (2 to 10), guards batched by 8 (1 to 64), the model by 16 (1 to 256).
 
 Not modelled: streaming checks of parts of an answer, false refusals, the larger batches and the accuracy lost that privacy needs.
 """
@@ -44,15 +44,14 @@ DEFAULT_GUARD = "llama-3.1-8b"
 class SafetyRequest(SolverRequest):
     """Arguments of the safety_overhead tool."""
 
-    model: str = Field(default="", description="Zoo model to protect.")
+    model: str = Field(default="", description="Zoo model.")
     hardware: str = Field(default="", description="Zoo accelerator.")
     n_accelerators: int = Field(default=1, ge=1, le=100_000, description="Of a replica.")
     guard: str = Field(default=DEFAULT_GUARD, description="On one accelerator.")
     checks: Literal["input", "output", "both"] = Field(default="input", description="What it reads.")
     prompt_tokens: int = Field(default=1024, ge=1, le=1_000_000, description="Mean.")
     output_tokens: int = Field(default=256, ge=1, le=1_000_000, description="Mean.")
-    concurrency: int = Field(default=16, ge=1, le=100_000, description="In flight.")
-    dp_method: Method | None = Field(default=None, description="Private training instead.")
+    dp_method: Method | None = Field(default=None, description="Or DP-SGD.")
     train_hours: float | None = Field(default=None, gt=0, le=1e12, description="Without privacy.")
 
 
@@ -149,7 +148,7 @@ def resolve(request: SafetyRequest, zoo: Zoo) -> Problem:
     scenario |= {"model": model.id, "hardware": hardware.id}
     n.you("prompt", request.prompt_tokens, "token")
     n.you("output", request.output_tokens, "token")
-    n.you("concurrency", request.concurrency)
+    n.assumed("concurrency", 16, 1, 256)
     served = resolve_serving(n, model, hardware, request.n_accelerators, warnings)
     inner = n.scope("g_")
     inner.assumed("policy", 220, 150, 500, "token", source="inan2023")

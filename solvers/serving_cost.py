@@ -22,10 +22,11 @@ across nodes is taken at the scale-up link's rate), different lengths in a batch
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from mlwalls.solvers.errors import CallError
-from mlwalls.solvers.formats import WeightFormat
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.prices import api, owned, rented
@@ -56,7 +57,9 @@ class ServingCostRequest(SolverRequest):
     draft_tokens: int = Field(default=0, ge=0, le=100_000, description="Speculation.")
     draft_model: str = Field(default="", description="Else 5 % cost.")
     acceptance_percent: float = Field(default=70, ge=0, le=99, description="Of drafted tokens.")
-    weight_dtype: WeightFormat = Field(default="native", description="Stored weights.")
+    weight_dtype: Literal["native", "bf16", "fp8", "int8", "int4", "nvfp4"] = Field(
+        default="native", description="Stored weights."
+    )
     owned: bool = Field(default=False, description="Not rented.")
     usd_per_hour: float | None = Field(default=None, gt=0, le=1e6, description="An accelerator.")
 

@@ -105,7 +105,7 @@ def test_properties(ask, model, hardware, checks, prompt, output, concurrency):
         "checks": checks,
         "prompt_tokens": prompt,
         "output_tokens": output,
-        "concurrency": concurrency,
+        "set": [f"concurrency={concurrency}"],
     }
     answer = ask("safety_overhead", **call)
     report = verify(json.loads(json.dumps(answer)))

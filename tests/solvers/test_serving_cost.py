@@ -308,9 +308,9 @@ def test_properties(ask, group, hardware, prompt, output, load, queries, steps, 
     result = answer["result"]
     assert 0 < result["query_low_usd"] <= result["query_usd"] <= result["query_high_usd"]
     assert result["tpot_low_ms"] <= result["tpot_ms"] <= result["tpot_high_ms"]
-    dearer = ask("serving_cost", **{**call, "output_tokens": 2 * output})
-    if dearer["feasible"] and queries is None:
-        assert dearer["result"]["query_usd"] > result["query_usd"]
+    if queries is None and isinstance(load, int):  # within a target, longer answers allow larger batches
+        dearer = ask("serving_cost", **{**call, "output_tokens": 2 * output})
+        assert not dearer["feasible"] or dearer["result"]["query_usd"] > result["query_usd"]
     if queries is not None:
         assert result["year_usd"] == pytest.approx(result["query_usd"] * queries * 31536000, rel=1e-4)
         assert result["loaded_percent"] <= 70 * (1 + 1e-6)
