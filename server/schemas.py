@@ -40,20 +40,14 @@ def _unsaid(keyword: str, value: Any) -> bool:
 def answer_schema(result: type[BaseModel]) -> dict[str, Any]:
     """Return the output schema of a tool whose typed result is `result`."""
 
-    def text(description: str) -> dict[str, Any]:
-        return {"type": "string", "description": description}
-
-    def texts(description: str) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": "string"}, "description": description}
-
+    texts = {"type": "array", "items": {"type": "string"}}
     wall = {
         "type": "object",
-        "description": "The wall that binds.",
         "properties": {
             "slug": {"type": "string"},
             "number": {"type": "integer"},
             "name": {"type": "string"},
-            "share": {"type": "number", "description": "Share of the expected total."},
+            "share": {"type": "number"},
             "runner_up": {"type": "string"},
         },
         "required": ["slug", "number", "name"],
@@ -77,15 +71,15 @@ def answer_schema(result: type[BaseModel]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "verdict": text("One sentence with the number, its unit and range."),
+            "verdict": {"type": "string"},
             "feasible": {"type": "boolean"},
             "binding_wall": wall,
             "result": client_schema(result),
-            "work": texts("The calculation as a program: one line an origin, one line a step."),
-            "sources": texts("What the numbers rest on."),
-            "warnings": texts("Substitutions, extrapolations, unverified numbers."),
-            "scenario": texts("The resolved request: argument=value."),
-            "steps": {"type": "array", "items": step, "description": "detail=full: the steps, typed."},
+            "work": texts | {"description": "The calculation as a program, a line an origin or step."},
+            "sources": texts,
+            "warnings": texts,
+            "scenario": texts,
+            "steps": {"type": "array", "items": step},
         },
         "required": ["verdict", "feasible", "binding_wall", "result", "sources", "warnings", "scenario"],
         "additionalProperties": False,

@@ -37,6 +37,7 @@ from mlwalls.solvers.solver import Problem, Solver, SolverRequest
 from mlwalls.zoo import Entry, Zoo
 
 DEFAULT_TARGET = 0.05
+Stored = Literal["native", "bf16", "fp8", "int8", "int4", "nvfp4"]
 
 
 class ServingCostRequest(SolverRequest):
