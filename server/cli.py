@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     accuracy = commands.add_parser("accuracy", help="score the solvers against a file of published measurements")
     accuracy.add_argument("file", type=Path, help="CSV of serving latencies, or YAML rows of many kinds")
     accuracy.add_argument("--json", action="store_true", help="the report as JSON, with every row")
+    accuracy.add_argument(
+        "--ttft", action="store_true", help="of serving latencies, the time to the first token instead"
+    )
     _zoo_option(accuracy)
     accuracy.set_defaults(run=_accuracy)
 
@@ -264,7 +267,7 @@ def _accuracy(parsed: argparse.Namespace) -> int:
     from mlwalls.zoo import ZooError
 
     try:
-        outcomes = score_file(parsed.file, _facts(parsed))
+        outcomes = score_file(parsed.file, _facts(parsed), parsed.ttft)
     except (FormatError, ZooError) as error:
         return _complain(f"mlwalls accuracy: {error}")
     report = summary(outcomes)

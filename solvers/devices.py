@@ -137,8 +137,14 @@ def serving_constants(n: Numbers, shape: ModelShape, devices: tuple[Device, ...]
     n.calibrated(constants, "eta16")
     if any(device.measured for device in devices):
         n.assumed("reference_share", REFERENCE_SHARE, 0.75, 0.82, source="cal_serving")
-    for name in ("rho", "tau", "eta_link", "eta_attention", "eta_memory"):
+    for name in ("rho", "tau", "eta_link", "eta_attention"):
         n.calibrated(constants, name)
+    for device in devices:
+        name = "eta_memory" if device.calibrated else "eta_memory_other"
+        if device.prefix and device.calibrated == devices[0].calibrated:
+            n.alias(f"{device.prefix}eta_memory", "eta_memory")
+        else:
+            n.calibrated(constants, name, f"{device.prefix}eta_memory")
     for name in ("r_engine", "t_sequence"):
         n.calibrated(constants, f"{name}_{engine}", name)
     if shape.attention == "mla":

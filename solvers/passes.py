@@ -118,10 +118,11 @@ def pass_times(
         assert link_floor is not None
         floors.append(link_floor)
     floor = d.choose(f"{name}floor", "max", floors)
-    moving = eq.memory_time(work.expected_moved, bandwidth, n.eta_memory)
+    share = n.get(f"{p}eta_memory", n.eta_memory)
+    moving = eq.memory_time(work.expected_moved, bandwidth, share)
     if law.routed and work.tokens is not None:
         copies = (n.moe_layers, n.route_bytes, n.top_k, n.d_model, work.tokens)
-        moving = eq.routed_memory_time(work.expected_moved, bandwidth, n.eta_memory, *copies)
+        moving = eq.routed_memory_time(work.expected_moved, bandwidth, share, *copies)
     memory_time = d.step(f"{name}memory_time", moving)
     parts = [compute_time, memory_time]
     if sent is not None:

@@ -20,8 +20,8 @@ class FormatError(ValueError):
     """A file is in none of the formats that can be scored; says what was expected."""
 
 
-def score_file(path: Path, zoo: Zoo) -> list[Outcome]:
-    """Predict every row of a file.
+def score_file(path: Path, zoo: Zoo, first_token: bool = False) -> list[Outcome]:
+    """Predict every row of a file; of serving latencies the time per output token, or to the `first_token`.
 
     Raises:
         FormatError: the file cannot be read as rows; names the line or row.
@@ -36,5 +36,5 @@ def score_file(path: Path, zoo: Zoo) -> list[Outcome]:
     if len(text) > MAX_BYTES:
         raise FormatError(f"{path} is larger than {MAX_BYTES:,} characters")
     if csv_rows.is_format(text):
-        return csv_rows.score(text, zoo)
+        return csv_rows.score(text, zoo, "ttft" if first_token else "tpot")
     return published.score(text, zoo)
