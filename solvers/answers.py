@@ -11,6 +11,9 @@ from mlwalls.solvers.solver import Answer
 from mlwalls.solvers.walls import WALLS
 from mlwalls.zoo import Zoo
 
+# From so many on, sources are listed by address alone unless all detail is asked for.
+MANY_SOURCES = 10
+
 
 def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, Any]:
     """Return the answer contract: verdict, feasible, binding_wall, result, work, sources, warnings, scenario.
@@ -34,7 +37,7 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     text = rendered(derivation)
     if detail != "brief":
         data["work"] = text.work
-    brief = detail == "brief"
+    brief = detail == "brief" or (detail == "default" and len(text.citations) > MANY_SOURCES)
     data["sources"] = [_source(zoo, source, checked, brief) for source, checked in text.citations]
     warnings = [*answer.problem.warnings, *shown.warnings]
     if doubtful := text.unverified:

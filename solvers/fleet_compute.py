@@ -17,6 +17,8 @@ from mlwalls.solvers.shapes import ModelShape
 
 _SUMS = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}
 Recompute = Literal["none", "selective", "half", "full"]
+Part = Literal["", "some", "all"]
+Spread = Literal["", "some", "inside", "across"]
 Collective = Literal["railed", "ring", "tree", "hierarchical"]
 
 
@@ -25,7 +27,10 @@ class Structure:
     """Which equations apply. The parts of a plan are there where any plan in question has them.
 
     Attributes:
-        tp, pp, cp, ep, interleave, dp: parts of the plan that split something.
+        tp, pp: whether all plans in question split layers and stages, some or none ("").
+        cp, ep, interleave: whether any does.
+        dp: whether replicas of all plans span scale-up domains ("across") or lie in one ("inside"), or some do, or none are ("").
+        several: more than one accelerator.
         across: tensor-parallel groups may span scale-up domains.
         misaligned: some split widths are no multiple of 64.
         split_norms: sequence parallelism.
@@ -52,11 +57,12 @@ class Structure:
     dropout: bool = False
     run: bool = False
     outside: bool = False
-    tp: bool = True
-    pp: bool = True
+    tp: Part = "some"
+    pp: Part = "some"
     cp: bool = True
     ep: bool = True
-    dp: bool = True
+    dp: Spread = "some"
+    several: bool = True
     interleave: bool = True
     across: bool = False
     misaligned: bool = True
@@ -72,7 +78,7 @@ class StepTimes:
     dp: Value
     steps: Value
     ranks: Value
-    memory: Value
+    own: Value
     step: Value
     tokens: Value
     kept: Value
@@ -116,20 +122,26 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
     else:
         once = d.step("pass", eq.pass_time(n.layers, one_layer, head))
     work = d.step("work", eq.times(steps, once))
+    own = _own(s, n, d)
     if s.dp and inside is not None and chi is not None:
-        reduce = _data_parallel(s, n, d, ranks, steps, inside, chi, work if s.zero == 3 else once)
-    update = _update(s, n, d, ranks, memory)
+        reduce = _data_parallel(s, n, d, own, ranks, steps, inside, chi, work if s.zero == 3 else once)
+    update = _update(s, n, d, own, ranks, memory)
     spent = [part for part in (work, idle, reduce, update) if part is not None]
     mean = d.step("mean", _SUMS[len(spent)](*spent))
-    straggle = d.step("straggle", eq.straggling(n.sigma, n.accelerators))
-    step = d.step("step", eq.step_time(mean, straggle))
+    if s.several:
+        straggle = d.step("straggle", eq.straggling(n.sigma, n.accelerators))
+        step = d.step("step", eq.step_time(mean, straggle))
+    else:
+        step = d.step("step", eq.times(n.one, mean))
     tokens = d.step("tokens", eq.step_tokens(n.global_batch, n.context))
     out = {"step": step, "throughput": d.step("throughput", eq.token_rate(tokens, step))}
-    out["stragglers"] = d.step("stragglers", eq.straggler_loss(step, mean))
+    if s.several:
+        out["stragglers"] = d.step("stragglers", eq.straggler_loss(step, mean))
     if reduce is not None:
         out["exposed"] = reduce
     flops = _useful(s, n, d, out, tokens, layer.matmuls)
-    out["mfu"] = d.step("mfu", eq.utilization(flops, step, n.accelerators, n.peak))
+    whole = eq.utilization(flops, step, n.accelerators, n.peak)
+    out["mfu"] = d.step("mfu", whole if s.fp8 else eq.useful_share(out["useful"], step))
     if s.recompute == "full":
         law = eq.hardware_flops(tokens, n.layers, layer.matmuls, n.heads, n.core, n.span, n.d_model, n.vocab)
         done = d.step("hardware_flops", law)
@@ -148,7 +160,7 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
     else:
         law = eq.kernel_loss_all(*rest, steps, n.layers, n.pp, both, moved)
     out["kernels"] = d.step("kernels", law)
-    return StepTimes(n, m, dp, steps, ranks, memory, step, tokens, layer.kept, layer.scores, out)
+    return StepTimes(n, m, dp, steps, ranks, own, step, tokens, layer.kept, layer.scores, out)
 
 
 def _shape(s: Structure, n: Numbers, d: Derivation) -> Numbers:
@@ -204,32 +216,27 @@ class _Layer:
 def _layer(
     s: Structure, n: Numbers, d: Derivation, m: Value, rate: Value, rate16: Value, memory: Value, kappa: Value
 ) -> _Layer:
-    op = d.table("op")
     if s.shape.attention == "mla":
-        _latent(s, n, d, op)
+        width = d.step("block", eq.latent_width(_latent(s, n, d), n.heads, n.v_dim, n.matrices, n.width))
+        stored = d.step("stored_block", eq.block_width(n.heads, n.heads, n.core, n.matrices, n.width))
     else:
-        op.row("qkv", k=n.d_model, n=node_eq.qkv_shard(n.heads, n.kv_heads, n.core, n.tp))
-        op.row("out", k=node_eq.product_shard(n.heads, n.core, n.tp), n=n.d_model)
-    op.row("up", k=n.d_model, n=node_eq.up_shard(n.matrices, n.width, n.tp))
-    op.row("down", k=train.split(n.width, n.tp), n=n.d_model)
-    gemms = d.sum("gemms", eq.gemm_step(m, op["k"], op["n"], rate, memory))
+        width = stored = d.step("block", eq.block_width(n.heads, n.kv_heads, n.core, n.matrices, n.width))
+    gemms = d.step("gemms", eq.gemm_step(m, n.d_model, width, n.tp, rate, memory))
     redo = s.recompute in ("half", "full")
-    forward = d.sum("forward", eq.gemm_forward(m, op["k"], op["n"], rate, memory)) if redo else None
-    matmuls = d.sum("matmuls", eq.matmul_parameters(op["k"], op["n"], n.tp))
-    flops = d.step("attention", eq.attention_flops(m, n.span, n.heads, n.core, n.tp))
+    forward = d.step("forward", eq.gemm_forward(m, n.d_model, width, n.tp, rate, memory)) if redo else None
+    matmuls = d.step("matmuls", eq.matmul_parameters(width, n.d_model))
+    square = (m, n.span, n.heads, n.core, n.tp)
     if not s.flash:
-        attend = d.step("attend", eq.plain_attention(flops, rate16))
+        attend = d.step("attend", eq.plain_attention(*square, rate16))
     elif s.gain:
-        attend = d.step("attend", eq.flash_forward_gain(flops, n.eta_fa, n.flash_gain, n.peak))
+        attend = d.step("attend", eq.flash_forward_gain(*square, n.eta_fa, n.flash_gain, n.peak))
     else:
-        attend = d.step("attend", eq.flash_forward(flops, n.eta_fa, n.peak))
-    kv = n.heads if s.shape.attention == "mla" else n.kv_heads
+        attend = d.step("attend", eq.flash_forward(*square, n.eta_fa, n.peak))
     if s.split_norms and not s.dropout:
-        kept = d.step("kept", eq.kept(n.d_model, n.heads, kv, n.core, n.matrices, n.width, n.tp))
+        kept = d.step("kept", eq.kept(n.d_model, stored, n.tp))
     else:
         t_sp = n.tp if s.split_norms else n.one
-        law = eq.kept_masks(n.d_model, n.dropout, t_sp, n.heads, kv, n.core, n.matrices, n.width, n.tp)
-        kept = d.step("kept", law)
+        kept = d.step("kept", eq.kept_masks(n.d_model, n.dropout, t_sp, stored, n.tp))
     elements = d.step("elements", eq.elementwise(kappa, m, kept, memory))
     softmax = scores = None
     if not s.flash:
@@ -239,14 +246,14 @@ def _layer(
     return _Layer(gemms, attend, elements, forward, softmax, matmuls, kept, scores)
 
 
-def _latent(s: Structure, n: Numbers, d: Derivation, op: object) -> None:
+def _latent(s: Structure, n: Numbers, d: Derivation) -> Value:
+    """Step out the columns of latent attention's projections but the last, over the model's width."""
     compressed = s.shape.compressed_query
     q_rank, inner = (n.q_rank, n.q_rank) if compressed else (n.zero, n.d_model)
     every = d.step("latent_in", node_eq.latent_in_elements(n.d_model, q_rank, n.kv_rank, n.rope))
     law = node_eq.latent_out_elements(inner, n.heads, n.nope, n.rope, n.kv_rank, n.v_dim, n.d_model)
-    columns = d.step("columns", train.latent_columns(every, d.step("latent_out", law), n.heads, n.v_dim, n.d_model))
-    op.row("qkv", k=n.d_model, n=train.split(columns, n.tp))  # type: ignore[attr-defined]
-    op.row("out", k=node_eq.product_shard(n.heads, n.v_dim, n.tp), n=n.d_model)  # type: ignore[attr-defined]
+    out = d.step("latent_out", law)
+    return d.step("columns", train.latent_columns(every, out, n.heads, n.v_dim, n.d_model))
 
 
 def _again(s: Structure, d: Derivation, layer: _Layer) -> Value | None:
@@ -282,7 +289,8 @@ def _talk(
             once = d.step("tp_once", net.collective(n.two, n.tp, latency, hidden, bandwidth))
             talk = d.step("tp_time", net.several(n.all_reduces, once))
         else:
-            talk = d.step("tp_time", net.tensor_parallel(n.all_reduces, n.tp, chi, hidden, within))
+            law = net.tensor_parallel if s.tp == "all" else net.tensor_parallel_any
+            talk = d.step("tp_time", law(n.all_reduces, n.tp, chi, hidden, within))
         if s.hidden_tp:
             talk = d.step("tp_exposed", net.unhidden(talk, n.w_tp))
     if s.cp:
@@ -295,50 +303,67 @@ def _talk(
         extra = d.step("cp_time", net.several(n.cp_gathers, once))
         talk = extra if talk is None else d.step("tp_cp", common.sum_of_two(talk, extra))
     if s.shape.moe and s.ep:
-        law = net.all_to_all(n.ep, m, n.tp, n.d_model, n.top_k, n.domain, inside, n.eta_net, n.nic, n.w_dp)
-        extra = d.step("ep_time", law)
+        sent = net.all_to_all(n.ep, m, n.tp, n.d_model, n.top_k, n.domain, inside, n.eta_net, n.nic, n.w_dp)
+        extra = d.step("ep_time", sent)
         talk = extra if talk is None else d.step("talk", common.sum_of_two(talk, extra))
     return talk
 
 
-def _data_parallel(
-    s: Structure, n: Numbers, d: Derivation, ranks: Value, steps: Value, inside: Value, chi: Value, cover: Value
-) -> Value:
+def _own(s: Structure, n: Numbers, d: Derivation) -> Value:
     if s.shape.moe and s.ep:
-        own = d.step("own", net.own_parameters_experts(n.parameters, n.routed, n.ep, n.tp, n.pp))
-    else:
-        own = d.step("own", net.own_parameters(n.parameters, n.tp, n.pp))
+        return d.step("own", net.own_parameters_experts(n.parameters, n.routed, n.ep, n.tp, n.pp))
+    return d.step("own", net.own_parameters(n.parameters, n.tp, n.pp))
+
+
+def _data_parallel(
+    s: Structure,
+    n: Numbers,
+    d: Derivation,
+    own: Value,
+    ranks: Value,
+    steps: Value,
+    inside: Value,
+    chi: Value,
+    cover: Value,
+) -> Value:
     if s.zero == 3:
         volume = d.step("dp_bytes", net.sharded_volume(steps, own, n.pp))
         messages = d.step("messages", net.sharded_messages(steps, n.layers, n.pp))
     else:
         volume = d.step("dp_bytes", net.gradient_volume(own))
         messages = d.step("messages", net.gradient_messages(n.layers, n.pp, n.buckets))
+    if s.collective == "railed" and s.dp == "inside":
+        hops = d.step("dp_latency", net.latency_inside(chi, ranks))
+        time = d.step("dp_time", net.data_parallel_time(ranks, volume, inside, messages, hops))
+        return d.step("exposed", net.exposed(n.w_dp, time, cover))
     nodes = d.step("dp_nodes", net.nodes_of_replicas(ranks, n.tp, n.domain))
     if s.collective == "hierarchical":
         g = d.step("dp_members", net.members(ranks, n.domain, n.tp))
         law = net.hierarchical(volume, g, inside, nodes, n.eta_net, n.nic, messages, n.hop_across)
         time = d.step("dp_time", law)
+        return d.step("exposed", net.exposed(n.w_dp, time, cover))
+    if s.collective != "railed":
+        law = net.plain_bandwidth(nodes, inside, n.eta_net, n.nic)
+        plain = net.plain_ring_latency if s.collective == "ring" else net.tree_latency
+        latency = plain(ranks, nodes, n.hop_across)
+    elif s.dp == "across":
+        law = net.railed_across(inside, n.eta_net, n.nic, n.domain, n.tp, ranks)
+        latency = net.latency_across(n.chi, ranks, nodes, n.hop_across)
     else:
-        if s.collective == "railed":
-            law = net.railed_bandwidth(nodes, inside, n.eta_net, n.nic, n.domain, n.tp, ranks)
-            latency = net.ring_latency(n.one, ranks, nodes, chi, n.chi, n.hop_across)
-        else:
-            law = net.plain_bandwidth(nodes, inside, n.eta_net, n.nic)
-            plain = net.plain_ring_latency if s.collective == "ring" else net.tree_latency
-            latency = plain(ranks, nodes, n.hop_across)
-        bandwidth = d.step("dp_bandwidth", law)
-        hops = d.step("dp_latency", latency)
-        time = d.step("dp_time", net.data_parallel(ranks, volume, bandwidth, messages, hops))
+        law = net.railed_bandwidth(nodes, inside, n.eta_net, n.nic, n.domain, n.tp, ranks)
+        latency = net.ring_latency(n.one, ranks, nodes, chi, n.chi, n.hop_across)
+    bandwidth = d.step("dp_bandwidth", law)
+    hops = d.step("dp_latency", latency)
+    total = net.data_parallel if s.dp == "some" else net.data_parallel_time
+    time = d.step("dp_time", total(ranks, volume, bandwidth, messages, hops))
     return d.step("exposed", net.exposed(n.w_dp, time, cover))
 
 
-def _update(s: Structure, n: Numbers, d: Derivation, ranks: Value, memory: Value) -> Value:
+def _update(s: Structure, n: Numbers, d: Derivation, own: Value, ranks: Value, memory: Value) -> Value:
     """Step out the optimizer's time: all parameters of a stage over all ranks, or each rank its own."""
-    if s.zero or not (s.shape.moe and s.ep):
+    mine = own
+    if s.zero and s.shape.moe and s.ep:
         mine = d.step("mine", net.own_parameters(n.parameters, n.tp, n.pp))
-    else:
-        mine = d.step("mine", net.own_parameters_experts(n.parameters, n.routed, n.ep, n.tp, n.pp))
     return d.step("optimizer", eq.optimizer_time(mine, ranks if s.zero else n.one, memory))
 
 

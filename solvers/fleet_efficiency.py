@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ from mlwalls.solvers.fleet_compute import Recompute, Structure, training_step
 from mlwalls.solvers.fleet_failures import resolve_checkpoint, resolve_failures, step_failures
 from mlwalls.solvers.fleet_memory import training_memory
 from mlwalls.solvers.fleet_numbers import fixed_numbers, resolve_network, variant_numbers
-from mlwalls.solvers.fleet_plans import SIZES, Found, Given, Model, fastest, problems
+from mlwalls.solvers.fleet_plans import SIZES, Found, Given, Model, fastest, problems, shaped
 from mlwalls.solvers.fleet_words import (
     ARGUMENTS,
     LOSSES,
@@ -66,9 +66,9 @@ Option = Literal[
 class FleetRequest(SolverRequest):
     """Arguments of the fleet_efficiency tool."""
 
-    model: str = Field(description='Language model, e.g. "llama-3.1-70b".')
-    hardware: str = Field(description='E.g. "h100".')
-    n_accelerators: int = Field(ge=1, le=LARGEST, description="E.g. 1024.")
+    model: str = Field(description='"llama-3.1-70b".')
+    hardware: str = Field(description='"h100".')
+    n_accelerators: int = Field(ge=1, le=LARGEST, description="Of the job.")
     seq_len: int = Field(default=4096, ge=1, le=10_000_000, description="Tokens.")
     global_batch: int | None = Field(default=None, ge=1, le=10_000_000, description="Sequences a step.")
     tensor_parallel: int | None = Field(default=None, ge=1, le=LARGEST, description="Left out: searched.")
@@ -76,12 +76,13 @@ class FleetRequest(SolverRequest):
     microbatch: int | None = Field(default=None, ge=1, le=LARGEST, description="Likewise.")
     recompute: Recompute | None = Field(default=None, description="Likewise.")
     zero: int | None = Field(default=None, ge=0, le=3, description="Likewise; 3: FSDP.")
+    curve: list[int] = Field(default_factory=list, max_length=8, description="More counts, each with its own plan.")
     options: list[Option] = Field(default_factory=list, max_length=9, description="Unlike the usual.")
-    network: str = Field(default="", description='E.g. "infiniband-ndr".')
+    network: str = Field(default="", description='"infiniband-ndr".')
     failures: list[str] = Field(
         default_factory=list,
         max_length=12,
-        description='["50000"] accelerator-hours each, ["llama3-405b-54day"], or a node\'s parts ["8x50000","2x100000"].',
+        description='Accelerator-hours ["50000"], fleet ["meta-rsc"] or node parts ["8x50000","2x100000"].',
     )
     total_tokens: float | None = Field(default=None, gt=0, le=1e18, description="Of the run.")
 
@@ -154,17 +155,23 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         )
     nearest = nearest if nearest is not None and nearest.fits else None
     grown = None if found.fits or nearest else search.grown(limits)
+    points = [(limits, found), *_curve(request, search, limits, {} if wrong else given, found, warnings)]
     numbers = variant_numbers(n, found.structure)
-    for symbol, size in found.sizes.items():
-        if given.get(symbol) == size:
-            numbers.you(symbol, size)
+    for symbol in SIZES:
+        sizes = [plan.sizes[symbol] for _, plan in points]
+        if set(sizes) == {given.get(symbol)}:
+            numbers.you(symbol, sizes[0])
         else:
-            numbers.chosen(symbol, size)
+            numbers.chosen(symbol, sizes if len(set(sizes)) > 1 else sizes[0])
     numbers.override(search.assigned)
     numbers.settle({*SIZES, *touched})
-    several = found.tried > 1 and found.second
+    if len(points) > 1:
+        numbers.you("accelerators", [m.accelerators for m, _ in points])
+        numbers = numbers.replaced({"global_batch": _array([m.global_batch for m, _ in points])})
+    several = len(points) == 1 and found.tried > 1 and found.second
     chosen = (found.tried, tuple(found.second.items()), found.second_step) if several else None
-    structure = replace(found.structure, chosen=chosen)
+    structure = shaped(found.structure, [(m, plan.sizes) for m, plan in points]) if len(points) > 1 else found.structure
+    structure = replace(structure, chosen=chosen)
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
     scenario |= {"model": model.id, "hardware": hardware.id, "global_batch": limits.global_batch}
     scenario.pop("detail", None)
@@ -174,6 +181,37 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         scenario |= plan_arguments(found, limits, request.set_)
     subject = Subject(model.name, hardware.name, request, found, limits, tuple(wrong), nearest, grown)
     return Problem(structure, numbers, warnings, scenario, subject)
+
+
+def _array(numbers: list[int]) -> Any:
+    import numpy
+
+    return float(numbers[0]) if len(set(numbers)) == 1 else numpy.array(numbers, dtype=float)
+
+
+def _curve(
+    request: FleetRequest, search: _Search, limits: Model, given: Given, found: Found, warnings: list[str]
+) -> list[tuple[Model, Found]]:
+    """Return the plans of the other counts, all with one recomputation and sharding; counts without a plan give a warning.
+
+    Raises:
+        CallError: a count below 1 or above the largest.
+    """
+    points = []
+    for count in request.curve:
+        if not 1 <= count <= LARGEST:
+            kept = [c for c in request.curve if 1 <= c <= LARGEST]
+            raise CallError("curve", f"{count} is no number of accelerators.", repair={"curve": kept})
+        batch = request.global_batch or _default_batch(request.model_copy(update={"n_accelerators": count}))
+        if "global_batch" not in request.model_fields_set and limits.global_batch % count == 0:
+            batch = limits.global_batch
+        there = replace(limits, accelerators=count, global_batch=batch)
+        plan = search(there, given, variant=found.structure)
+        if plan is None or not plan.fits:
+            warnings.append(f"curve: no plan of this recomputation and sharding on {count:,} accelerators")
+        else:
+            points.append((there, plan))
+    return points
 
 
 def given_sizes(request: FleetRequest) -> dict[str, int]:
@@ -210,17 +248,26 @@ class _Search:
         self.base, self.n, self.request = base, n, request
         self.assigned = [text for text in request.set_ if text.partition("=")[0].strip() == "all_reduces"]
 
-    def __call__(self, limits: Model, given: Given, near: Given | None = None, free: bool = False) -> Found | None:
+    def __call__(
+        self,
+        limits: Model,
+        given: Given,
+        near: Given | None = None,
+        free: bool = False,
+        variant: Structure | None = None,
+    ) -> Found | None:
         r = self.request
         recompute: list[Recompute] = ["none", "selective", "half", "full"] if free or not r.recompute else [r.recompute]
         zero = [1, 2, 3] if free or r.zero is None else [r.zero]
+        if variant is not None:
+            recompute, zero = [variant.recompute], [variant.zero]
         sizes = {"accelerators": float(limits.accelerators), "global_batch": float(limits.global_batch)}
         here = self.n.replaced(sizes)
 
         def numbers(structure: Structure) -> Numbers:
-            variant = variant_numbers(here, structure)
-            variant.override(self.assigned)
-            return variant
+            own = variant_numbers(here, structure)
+            own.override(self.assigned)
+            return own
 
         return fastest(limits, given, self.base, recompute, zero, numbers, compute, near)
 
@@ -262,8 +309,7 @@ SOLVER = Solver(
     name="fleet_efficiency",
     question="How fast does training run on these accelerators, does it fit, and where does the efficiency go?",
     guidance=(
-        "Step time, MFU, memory, best parallel plan or yours, waterfall of losses, failures, hours; from one accelerator up. "
-        "Set cp, ep, interleave for those sizes."
+        "Step time, MFU, memory, where time goes, failures, hours; the best parallel plan or yours (cp, ep, interleave by set)."
     ),
     walls=("memory_capacity", "communication", "synchronization", "reliability"),
     request=FleetRequest,

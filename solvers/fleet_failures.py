@@ -28,7 +28,7 @@ def resolve_failures(n: Numbers, given: list[str], zoo: Zoo, warnings: list[str]
         CallError: none of these.
     """
     if not given:
-        n.assumed("mtbf_each", 50_000 * 3600, 8_000 * 3600, 80_000 * 3600, "s", source="llama3_dcd")
+        n.assumed("mtbf_each", 50_000 * 3600, 8_000 * 3600, 80_000 * 3600, "s", source="cal_training")
         return False
     parts = [_PART.fullmatch(text) for text in given]
     if all(parts) and len(given) <= MAX_PARTS:
@@ -112,11 +112,12 @@ def step_failures(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
         each = n.mtbf_each
     mtbf = out["mtbf"] = d.step("mtbf", eq.job_mtbf(each, n.accelerators))
     save = _save(s, n, d, out)
-    interval = d.step("checkpoint_interval" if s.checkpoint != "async" else "daly", eq.daly_interval(save, mtbf))
+    young = out["young_interval"] = d.step("young_interval", eq.young_interval(save, mtbf))
+    law = eq.daly_interval(young, save, mtbf)
+    interval = d.step("checkpoint_interval" if s.checkpoint != "async" else "daly", law)
     if s.checkpoint == "async":
         interval = d.step("checkpoint_interval", eq.not_before_written(interval, out["written"]))
     out["checkpoint_interval"] = interval
-    out["young_interval"] = d.step("young_interval", eq.young_interval(save, mtbf))
     out["goodput"] = d.step("goodput", eq.goodput(interval, mtbf, n.restart, save))
     return out
 

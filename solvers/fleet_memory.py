@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlwalls.solvers.derivation import Applied, Derivation, Value
+from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import fleet_memory as eq
 from mlwalls.solvers.equations import memory as memory_eq
@@ -56,19 +56,20 @@ def training_memory(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> di
     return out
 
 
-def _stage(s: Structure, n: Numbers, experts: bool) -> Applied:
-    if experts and s.shape.moe and s.ep:
-        return eq.stage_parameters_experts(
-            n.parameters, n.routed, n.ep, n.wide_matrices, n.pp, n.vocab, n.d_model, n.tp
-        )
-    return eq.stage_parameters(n.parameters, n.wide_matrices, n.pp, n.vocab, n.d_model, n.tp)
+def _stage(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> tuple[Value, Value]:
+    """Step out the parameters of one rank of the fullest stage, and those that all expert ranks hold together."""
+    plain = eq.stage_of_pipeline if s.pp == "all" else eq.stage_parameters
+    sizes = (n.wide_matrices, n.pp, n.vocab, n.d_model, n.tp)
+    if s.shape.moe and s.ep:
+        own = d.step("stage", eq.stage_parameters_experts(n.parameters, n.routed, n.ep, *sizes))
+        return own, d.step("stage_all", plain(n.parameters, *sizes)) if s.zero else own
+    own = d.step("stage", plain(n.parameters, *sizes)) if s.pp else t.own
+    return own, own
 
 
 def _states(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> tuple[Value, dict[str, Value]]:
     """Step out weights, gradients and optimizer states: a rank's own, or a share of all that its ranks hold together."""
-    own = whole = d.step("stage", _stage(s, n, experts=True))
-    if s.shape.moe and s.ep and s.zero:
-        whole = d.step("stage_all", _stage(s, n, experts=False))
+    own, whole = _stage(s, n, d, t)
     width, ranks = n.gradient_width, t.ranks
     weights = eq.weight_shard(whole, ranks) if s.zero == 3 else eq.weight_state(own)
     gradients = eq.gradient_shard(whole, width, ranks) if s.zero >= 2 else eq.gradient_state(own, width)

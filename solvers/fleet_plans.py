@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from mlwalls.solvers.derivation import Derivation, Value
-from mlwalls.solvers.fleet_compute import Recompute, Structure
+from mlwalls.solvers.fleet_compute import Part, Recompute, Spread, Structure
 from mlwalls.solvers.numbers import Numbers
 
 SIZES = ("tp", "pp", "cp", "ep", "microbatch", "interleave")
@@ -116,22 +116,31 @@ def possible(m: Model, given: Given) -> Iterator[tuple[int, ...]]:
                     yield tp, pp, cp, ep, batch, v
 
 
-def shaped(base: Structure, m: Model, *plans: Mapping[str, int]) -> Structure:
-    """Return the structure with the parts that any of some plans has."""
+def shaped(base: Structure, plans: Sequence[tuple[Model, Mapping[str, int]]]) -> Structure:
+    """Return the structure with the parts that all or any of some plans have."""
 
-    def any_of(key: str) -> bool:
-        return any(plan[key] > 1 for plan in plans)
+    def part(key: str) -> Part:
+        split = [plan[key] > 1 for _, plan in plans]
+        return "all" if all(split) else "some" if any(split) else ""
 
+    ranks = [m.accelerators // (plan["tp"] * plan["pp"]) for m, plan in plans]
+    spanning = [r * min(plan["tp"], m.domain) > m.domain for r, (m, plan) in zip(ranks, plans, strict=True)]
+    spread: Spread = "some"
+    if max(ranks) == 1:
+        spread = ""
+    elif min(ranks) > 1 and len(set(spanning)) == 1:
+        spread = "across" if spanning[0] else "inside"
     return replace(
         base,
-        tp=any_of("tp"),
-        pp=any_of("pp"),
-        cp=any_of("cp"),
-        ep=any_of("ep"),
-        interleave=any_of("interleave"),
-        dp=any(m.accelerators > plan["tp"] * plan["pp"] for plan in plans),
-        across=any(plan["tp"] > m.domain for plan in plans),
-        misaligned=any(m.d_model % (64 * plan["tp"]) for plan in plans),
+        tp=part("tp"),
+        pp=part("pp"),
+        cp=bool(part("cp")),
+        ep=bool(part("ep")),
+        interleave=bool(part("interleave")),
+        dp=spread,
+        several=any(m.accelerators > 1 for m, _ in plans),
+        across=any(plan["tp"] > m.domain for m, plan in plans),
+        misaligned=any(m.d_model % (64 * plan["tp"]) for m, plan in plans),
     )
 
 
@@ -161,7 +170,7 @@ def fastest(
     far = numpy.zeros(len(plans))
     for size, wanted in (near or {}).items():
         far = far + numpy.abs(numpy.log2(columns[size] / wanted))
-    whole = shaped(base, m, *(dict(zip(SIZES, plan, strict=True)) for plan in plans))
+    whole = shaped(base, [(m, dict(zip(SIZES, plan, strict=True))) for plan in plans])
     best: tuple[bool, float, float] | None = None
     found: Found | None = None
     variants = list(product(recompute, zero))
@@ -183,7 +192,7 @@ def fastest(
         sizes = dict(zip(SIZES, plans[first], strict=True))
         second = {} if after is None else dict(zip(SIZES, plans[after], strict=True))
         found = Found(
-            shaped(structure, m, sizes, second or sizes),
+            shaped(structure, [(m, sizes), (m, second or sizes)]),
             sizes,
             some,
             len(plans) * len(variants),

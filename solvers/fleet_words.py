@@ -11,7 +11,7 @@ from pydantic import Field
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.fleet_plans import LONG_CONTEXT, Found, Model
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
-from mlwalls.solvers.words import count, figure, first, fit_result, seconds
+from mlwalls.solvers.words import count, figure, first, fit_result, plural, seconds
 
 LOSSES = {
     "kernels": ("kernels below peak", "compute_throughput"),
@@ -77,7 +77,7 @@ class FleetResult(SolverResult):
     communication_s: float | None = None
     pipeline_s: float | None = None
     exposed_s: float | None = Field(default=None, description="Data-parallel traffic that does not hide.")
-    stragglers_s: float
+    stragglers_s: float | None = None
     failures_s: float
     dp: float = Field(description="Data-parallel replicas.")
     steps: float = Field(description="Micro-batches a step.")
@@ -95,6 +95,11 @@ class FleetResult(SolverResult):
     young_interval_s: float
     run_days: float | None = Field(default=None, description="For total_tokens.")
     accelerator_time_h: float | None = None
+    accelerators_list: list[float] | None = Field(default=None, description="With curve.")
+    step_s_list: list[float] | None = None
+    mfu_percent_list: list[float] | None = None
+    goodput_percent_list: list[float] | None = None
+    throughput_tokens_per_s_list: list[float] | None = None
     runner_up: str | None = Field(default=None, description="Second best plan.")
 
 
@@ -156,7 +161,20 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     if subject.wrong:
         sentence = f"Impossible: {'; '.join(subject.wrong)}. The nearest plan that works: {sentence}"
     extra: dict[str, Any] = {"plan": _text(found), "fits": fits}
-    if found.second and not subject.wrong:
+    counts = problem.numbers.accelerators
+    if not isinstance(counts.value, float):
+        extra["accelerators_list"] = plural(counts, 1)
+        for name, factor in (
+            ("step_s", 1),
+            ("mfu_percent", 0.01),
+            ("goodput_percent", 0.01),
+            ("throughput_tokens_per_s", 1),
+        ):
+            extra[f"{name}_list"] = plural(out[name.partition("_")[0]], factor)
+        pairs = zip(extra["accelerators_list"], extra["mfu_percent_list"], extra["goodput_percent_list"], strict=True)
+        said = ", ".join(f"{n:,.0f}: {figure(mfu)} and {figure(good)} %" for n, mfu, good in pairs)
+        sentence += f" MFU and goodput by accelerators: {said}."
+    elif found.second and not subject.wrong:
         extra["runner_up"] = f"{plan_text(found.second)}: {figure(found.second_step)} s"
     return Presentation(sentence, fits and not subject.wrong, binding, fit_result(FleetResult, out, extra, set()))
 

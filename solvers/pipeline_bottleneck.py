@@ -42,27 +42,27 @@ STAGES = {
 class PipelineRequest(SolverRequest):
     """Arguments of the pipeline_bottleneck tool."""
 
-    model: str = Field(default="", description='Zoo vision model, e.g. "resnet-50".')
-    hardware: str = Field(default="", description='Zoo accelerator, e.g. "a100".')
+    model: str = Field(default="", description='Vision model, "resnet-50".')
+    hardware: str = Field(default="", description='"a100".')
     accelerator_samples_per_s: float | None = Field(
-        default=None, gt=0, le=1e9, description="Rate of one accelerator, instead of model and hardware."
+        default=None, gt=0, le=1e9, description="One accelerator's rate, instead of both."
     )
-    phase: Literal["training", "inference"] = Field(default="training", description="Work on each sample.")
-    mfu_percent: float | None = Field(default=None, gt=0, le=100, description="FLOPs utilization, e.g. 42.")
-    n_accelerators: int = Field(default=1, ge=1, le=64, description="In one host, e.g. 8.")
-    batch_size: int = Field(default=256, ge=1, le=1_000_000, description="Samples an accelerator and step.")
-    sample_kb: float | None = Field(default=None, gt=0, le=1e9, description="Stored sample; default ImageNet's mean.")
-    storage: str = Field(default="", description='Zoo storage, e.g. "nvme-gen5-enterprise-seq-read".')
-    storage_gb_per_s: float | None = Field(default=None, gt=0, le=1e6, description="Storage bandwidth instead.")
-    hosts: int = Field(default=1, ge=1, le=100_000, description="Hosts that share the storage.")
-    network_gb_per_s: float | None = Field(default=None, gt=0, le=1e5, description="Network of one host.")
-    cache_hit_percent: float = Field(default=0, ge=0, le=100, description="Samples found in the host's memory.")
-    read_amplification: float = Field(default=1, ge=1, le=1e6, description="Bytes read over bytes used.")
-    cpu_workers: int | None = Field(default=None, ge=1, le=4096, description="Cores that decode, e.g. 16.")
-    cpu_samples_per_s: float | None = Field(default=None, gt=0, le=1e9, description="Rate of one such core.")
-    augmentation_cost: float = Field(default=1, ge=0.1, le=1000, description="Work over the default decode and crop.")
-    decode_on: Literal["cpu", "accelerator"] = Field(default="cpu", description="Where samples are decoded.")
-    prefetch: bool = Field(default=True, description="Loading overlaps computing.")
+    phase: Literal["training", "inference"] = Field(default="training", description="Its work.")
+    mfu_percent: float | None = Field(default=None, gt=0, le=100, description="Or its utilization.")
+    n_accelerators: int = Field(default=1, ge=1, le=100_000, description="In one host.")
+    batch_size: int = Field(default=256, ge=1, le=1_000_000, description="Of one accelerator.")
+    sample_kb: float | None = Field(default=None, gt=0, le=1e9, description="Stored; else ImageNet's mean.")
+    storage: str = Field(default="", description='E.g. "hdd-seq".')
+    storage_gb_per_s: float | None = Field(default=None, gt=0, le=1e6, description="Instead.")
+    hosts: int = Field(default=1, ge=1, le=100_000, description="Sharing the storage.")
+    network_gb_per_s: float | None = Field(default=None, gt=0, le=1e5, description="Of one host.")
+    cache_hit_percent: float = Field(default=0, ge=0, le=100, description="In memory.")
+    read_amplification: float = Field(default=1, ge=1, le=1e6, description="Read over used.")
+    cpu_workers: int | None = Field(default=None, ge=1, le=4096, description="Decoding cores.")
+    cpu_samples_per_s: float | None = Field(default=None, gt=0, le=1e9, description="Of one core.")
+    augmentation_cost: float = Field(default=1, gt=0, le=100_000, description="Over decode and crop.")
+    decode_on: Literal["cpu", "accelerator"] = Field(default="cpu", description="Decoder.")
+    prefetch: bool = Field(default=True, description="Overlap.")
 
 
 class PipelineResult(SolverResult):
@@ -326,8 +326,7 @@ SOLVER = Solver(
     name="pipeline_bottleneck",
     question="Which stage of the data pipeline starves the accelerators, and what would keep them 95 % busy?",
     guidance=(
-        "Storage, network, CPU decode, host link and accelerator as samples a second of one host; stages not given are left out. "
-        "Limits of the chip itself: roofline."
+        "Rates of one host in samples a second; stages not given are left out. Limits of the chip itself: roofline."
     ),
     walls=("ingestion", "transformation", "storage_bandwidth"),
     request=PipelineRequest,

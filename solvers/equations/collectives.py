@@ -12,7 +12,7 @@ from mlwalls.solvers.functions import ceil, log, maximum, minimum, where
 
 BASE = Constant("ring_base", 8.4e-6, "s", "nccl")
 INSIDE = Constant("hop_inside", 3.4e-6, "s", "nccl")
-REFERENCE_LINK = Constant("chi_link", 450e9, "byte/s", "cal_training")
+REFERENCE_LINK = Constant("chi_link", 450e9, "byte/s")
 RING = "patarasuk2009"
 
 
@@ -76,15 +76,21 @@ def group_bandwidth(nodes, inside, eta_net, nic, ranks):
     return where(nodes > 1, minimum(inside, eta_net * nic * ranks / nodes), inside)
 
 
-@equation("s", latency="s", size="byte", bandwidth="byte/s", cite=("thakur2005", RING), wall="communication")
+@equation("s", latency="s", size="byte", bandwidth="byte/s", cite=RING, wall="communication")
 def collective(passes, ranks, latency, size, bandwidth):
     """Time of one collective of `size` bytes; nothing for a single rank."""
     return where(ranks > 1, latency + passes * (ranks - 1) / ranks * size / bandwidth, 0 * latency)
 
 
-@equation("s", size="byte", inside="byte/s", cite=("thakur2005", RING), wall="communication")
+@equation("s", size="byte", inside="byte/s", cite=RING, wall="communication")
 def tensor_parallel(count, tp, chi_in, size, inside):
     """A layer's ring all-reduces inside one scale-up domain, forward and backward."""
+    return count * (chi_in * (BASE + 2 * INSIDE * (tp - 1)) + 2 * (tp - 1) / tp * size / inside)
+
+
+@equation("s", size="byte", inside="byte/s", cite=RING, wall="communication")
+def tensor_parallel_any(count, tp, chi_in, size, inside):
+    """The same, nothing for a single rank."""
     return where(
         tp > 1, count * (chi_in * (BASE + 2 * INSIDE * (tp - 1)) + 2 * (tp - 1) / tp * size / inside), 0 * BASE
     )
@@ -168,6 +174,24 @@ def railed_bandwidth(nodes, inside, eta_net, nic, domain, tp, ranks):
 
 
 @equation("byte/s", inside="byte/s", nic="byte/s", wall="communication")
+def railed_across(inside, eta_net, nic, domain, tp, ranks):
+    """The same where the ring spans domains."""
+    return minimum(inside, eta_net * nic * maximum(minimum(domain / tp, ranks), 1))
+
+
+@equation("s", hop="s", cite=RING, wall="communication")
+def latency_across(chi, ranks, nodes, hop):
+    """Latency of one pass of a ring that spans domains."""
+    return chi * (BASE + INSIDE * (ranks - nodes) + hop * (nodes - 1))
+
+
+@equation("s", cite=RING, wall="communication")
+def latency_inside(chi_in, ranks):
+    """Latency of one pass of a ring inside a domain."""
+    return chi_in * (BASE + INSIDE * (ranks - 1))
+
+
+@equation("byte/s", inside="byte/s", nic="byte/s", wall="communication")
 def plain_bandwidth(nodes, inside, eta_net, nic):
     """Bandwidth of a ring or tree over one network card a rank."""
     return where(nodes > 1, minimum(inside, eta_net * nic), inside)
@@ -186,8 +210,14 @@ def tree_latency(ranks, nodes, hop):
 
 
 @equation("s", volume="byte", bandwidth="byte/s", latency="s", wall="synchronization")
+def data_parallel_time(ranks, volume, bandwidth, messages, latency):
+    """Time of a step's data-parallel collectives."""
+    return volume * (ranks - 1) / ranks / bandwidth + messages * latency
+
+
+@equation("s", volume="byte", bandwidth="byte/s", latency="s", wall="synchronization")
 def data_parallel(ranks, volume, bandwidth, messages, latency):
-    """Time of a step's data-parallel collectives; nothing for one replica."""
+    """The same, nothing for one replica."""
     return where(ranks > 1, volume * (ranks - 1) / ranks / bandwidth + messages * latency, 0 * latency)
 
 

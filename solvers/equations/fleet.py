@@ -86,19 +86,40 @@ def sustained_bandwidth(bandwidth, eta):
     return bandwidth * eta
 
 
+@equation("")
+def block_width(heads, kv_heads, head_dim, matrices, ffn):
+    """Columns of a layer's products over its width: query, key, value, attention output, MLP; as many values are stored."""
+    return 2 * (heads + kv_heads) * head_dim + matrices * ffn
+
+
+@equation("")
+def latent_width(columns, heads, v_dim, matrices, ffn):
+    """The same where queries, keys and values pass through latent projections."""
+    return columns + heads * v_dim + matrices * ffn
+
+
+@equation("")
+def matmul_parameters(block, d_model):
+    """Parameters of a layer's four matrix products that a token uses, all tensor-parallel ranks."""
+    return block * d_model
+
+
 @equation("s", rate="FLOP/s", memory="byte/s", cite=MEGATRON, wall="compute_throughput")
-def gemm_step(m, k, n, rate, memory):
-    """The three products of [m, k] × [k, n], forward and backward: arithmetic and operands' traffic, fp32 gradient, added."""
+def gemm_step(m, d_model, block, tp, rate, memory):
+    """Four products, forward and two backward each: arithmetic and operands' traffic, fp32 gradients read and written, added."""
     return (
-        3 * FLOP_PER_MAC * m * k * n / rate
-        + (BYTES_16 * (3 * m * k + 2 * k * n + 3 * m * n) + GRADIENT * k * n) / memory
+        3 * FLOP_PER_MAC * m * block * d_model / (tp * rate)
+        + (3 * BYTES_16 * m * (4 * d_model + block / tp) + (2 * BYTES_16 + GRADIENT) * block * d_model / tp) / memory
     )
 
 
 @equation("s", rate="FLOP/s", memory="byte/s")
-def gemm_forward(m, k, n, rate, memory):
-    """The forward one of them."""
-    return FLOP_PER_MAC * m * k * n / rate + BYTES_16 * (m * k + k * n + m * n) / memory
+def gemm_forward(m, d_model, block, tp, rate, memory):
+    """Their forward pass."""
+    return (
+        FLOP_PER_MAC * m * block * d_model / (tp * rate)
+        + BYTES_16 * (m * (4 * d_model + block / tp) + block * d_model / tp) / memory
+    )
 
 
 @equation("token")
@@ -107,40 +128,34 @@ def mean_span(context, full_layers, window_layers, window_pairs, layers):
     return (full_layers * context + window_layers * 2 * window_pairs / context) / layers
 
 
-@equation("FLOP")
-def attention_flops(m, span, heads, head_dim, tp):
-    """Scores and weighted sums of one layer, full square."""
-    return 2 * FLOP_PER_MAC * m * span * heads * head_dim / tp
+@equation("s", peak="FLOP/s", wall="compute_throughput")
+def flash_forward(m, span, heads, head_dim, tp, eta_fa, peak):
+    """Causal flash attention of one layer, forward: scores and weighted sums of half the square."""
+    return FLOP_PER_MAC * m * span * heads * head_dim / tp / (eta_fa * peak)
 
 
-@equation("s", flops="FLOP", peak="FLOP/s", wall="compute_throughput")
-def flash_forward(flops, eta_fa, peak):
-    """Causal flash attention: half the square."""
-    return flops / 2 / (eta_fa * peak)
-
-
-@equation("s", flops="FLOP", peak="FLOP/s", wall="compute_throughput")
-def flash_forward_gain(flops, eta_fa, gain, peak):
+@equation("s", peak="FLOP/s", wall="compute_throughput")
+def flash_forward_gain(m, span, heads, head_dim, tp, eta_fa, gain, peak):
     """The same on a chip where the kernel reaches a larger share of the peak."""
-    return flops / 2 / (eta_fa * gain * peak)
+    return FLOP_PER_MAC * m * span * heads * head_dim / tp / (eta_fa * gain * peak)
 
 
-@equation("s", flops="FLOP", rate="FLOP/s")
-def plain_attention(flops, rate):
+@equation("s", rate="FLOP/s")
+def plain_attention(m, span, heads, head_dim, tp, rate):
     """Attention as matrix products over the full square."""
-    return flops / rate
+    return 2 * FLOP_PER_MAC * m * span * heads * head_dim / tp / rate
 
 
 @equation("byte", cite=KORTHIKANTI)
-def kept(d_model, heads, kv_heads, head_dim, matrices, ffn, tp):
+def kept(d_model, block, tp):
     """Stored activation bytes a token and layer: norms and residual; query, key, value, attention output, MLP."""
-    return BYTES_16 * (4 * d_model + 2 * (heads + kv_heads) * head_dim + matrices * ffn) / tp
+    return BYTES_16 * (4 * d_model + block) / tp
 
 
 @equation("byte", cite=KORTHIKANTI)
-def kept_masks(d_model, dropout, t_sp, heads, kv_heads, head_dim, matrices, ffn, tp):
+def kept_masks(d_model, dropout, t_sp, block, tp):
     """The same with dropout masks, and norms and residual split over `t_sp` ranks."""
-    return BYTES_16 * ((4 + dropout) * d_model / t_sp + (2 * (heads + kv_heads) * head_dim + matrices * ffn) / tp)
+    return BYTES_16 * ((4 + dropout) * d_model / t_sp + block / tp)
 
 
 @equation("byte", cite=KORTHIKANTI)
@@ -256,7 +271,7 @@ def optimizer_time(parameters, shards, memory):
 @equation("", cite="blom1958", wall="synchronization")
 def straggling(sigma, n):
     """How much the slowest of `n` is behind the mean, for normally distributed step times."""
-    return where(n > 1, sigma * norm_ppf((n - 0.375) / (n + 0.25)), 0)
+    return sigma * norm_ppf((n - 0.375) / (n + 0.25))
 
 
 @equation("s", mean="s")
@@ -295,12 +310,6 @@ def linear_flops(tokens, layers, matmuls):
     return 3 * FLOP_PER_MAC * tokens * layers * matmuls
 
 
-@equation("")
-def matmul_parameters(k, n, tp):
-    """Parameters of one matrix product that a token uses, all tensor-parallel ranks."""
-    return k * n * tp
-
-
 @equation("s", flops="FLOP", peak="FLOP/s")
 def ideal_time(flops, n, peak):
     """The model's FLOPs at the peak of all accelerators."""
@@ -311,6 +320,12 @@ def ideal_time(flops, n, peak):
 def ideal_time_fp8(flops, linear, n, peak, peak8):
     """The same with the layers' matrix products at the 8-bit peak."""
     return ((flops - linear) / peak + linear / peak8) / n
+
+
+@equation("", useful="s", step="s")
+def useful_share(useful, step):
+    """Model FLOPs utilization, where `useful` is at the 16-bit peak."""
+    return useful / step
 
 
 @equation("", flops="FLOP", step="s", peak="FLOP/s")

@@ -22,6 +22,12 @@ def stage_parameters(parameters, matrices, pp, vocab, d_model, tp):
 
 
 @equation("", cite=ZERO)
+def stage_of_pipeline(parameters, matrices, pp, vocab, d_model, tp):
+    """The same of a pipeline of several stages."""
+    return ((parameters - matrices * vocab * d_model) / pp + vocab * d_model) / tp
+
+
+@equation("", cite=ZERO)
 def stage_parameters_experts(parameters, routed, ep, matrices, pp, vocab, d_model, tp):
     """The same where routed experts are split over expert ranks too."""
     return (

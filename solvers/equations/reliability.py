@@ -66,14 +66,10 @@ def young_interval(save, mtbf):
     return sqrt(2 * save * mtbf)
 
 
-@equation("s", save="s", mtbf="s", cite="daly2006", wall="reliability")
-def daly_interval(save, mtbf):
-    """Checkpoint interval, higher order; the MTBF itself where a checkpoint takes twice as long."""
-    return where(
-        save < 2 * mtbf,
-        sqrt(2 * save * mtbf) * (1 + sqrt(save / (2 * mtbf)) / 3 + save / (2 * mtbf) / 9) - save,
-        mtbf,
-    )
+@equation("s", young="s", save="s", mtbf="s", cite="daly2006", wall="reliability")
+def daly_interval(young, save, mtbf):
+    """Checkpoint interval, higher order; the MTBF itself where a checkpoint takes twice as long. Young is sqrt(2 save mtbf)."""
+    return where(save < 2 * mtbf, young * (1 + young / (6 * mtbf) + save / (18 * mtbf)) - save, mtbf)
 
 
 @equation("", interval="s", mtbf="s", restart="s", save="s", cite="daly2006", wall="reliability")

@@ -117,16 +117,17 @@ def test_daly_and_young():
     young = d.step("young", reliability.young_interval(save, mtbf)).value
     assert young == pytest.approx(1469.69, abs=0.01)
     x = 30 / 72000
-    assert d.step("daly", reliability.daly_interval(save, mtbf)).value == pytest.approx(
-        1469.69385 * (1 + math.sqrt(x) / 3 + x / 9) - 30, rel=1e-6
-    )
+    series = reliability.daly_interval(value(young, "s"), save, mtbf)
+    assert d.step("daly", series).value == pytest.approx(1469.69385 * (1 + math.sqrt(x) / 3 + x / 9) - 30, rel=1e-6)
     # where a checkpoint takes twice the MTBF, the MTBF
-    assert d.step("late", reliability.daly_interval(value(80000, "s"), mtbf)).value == 36000
+    late = reliability.daly_interval(value(1, "s"), value(80000, "s"), mtbf)
+    assert d.step("late", late).value == 36000
 
 
 def test_dalys_interval_is_best_by_the_exact_goodput():
     save, mtbf, restart = value(60, "s"), value(20000, "s"), value(600, "s")
-    daly = Derivation().step("daly", reliability.daly_interval(save, mtbf)).value
+    young = value(math.sqrt(2 * 60 * 20000), "s")
+    daly = Derivation().step("daly", reliability.daly_interval(young, save, mtbf)).value
 
     def goodput(interval):
         law = reliability.goodput(value(interval, "s"), mtbf, restart, save)
