@@ -16,6 +16,8 @@ from pydantic import Field
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import queueing as eq
+from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.functions import floor
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, Solver, SolverRequest, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result, seconds
@@ -29,7 +31,9 @@ class TailLatencyRequest(SolverRequest):
 
     arrivals_per_s: float = Field(gt=0, le=1e6, description="Requests a second.")
     service_time_s: float = Field(gt=0, le=1e5, description="Mean time in a server.")
-    servers: int = Field(ge=1, le=MAX_SERVERS, description="Replicas or slots.")
+    servers: int | None = Field(
+        default=None, ge=1, le=MAX_SERVERS, description="Replicas or slots; default: fewest for the target."
+    )
     percentile: float = Field(default=99, ge=50, le=99.999, description="Of the tail.")
     service_cv: float = Field(default=1, ge=0, le=10, description="Deviation over mean; 1 exponential, 0 constant.")
     arrival_cv: float = Field(default=1, gt=0, le=10, description="The same of arrivals; 1 random.")
@@ -47,6 +51,7 @@ class TailLatencyResult(SolverResult):
     response_bound_ms: float | None = Field(
         default=None, description="Response time at the percentile is at most this."
     )
+    servers: int | None = Field(default=None, description="Fewest servers, where not given.")
     servers_needed: int | None = Field(
         default=None, description="Fewest servers: for the target, or for a stable queue."
     )
@@ -59,14 +64,37 @@ class Structure:
     stable: bool
     exponential: bool
     target: bool
+    sized: bool
 
 
 def resolve(request: TailLatencyRequest, zoo: Zoo) -> Problem:
-    """Take every branch of the request."""
+    """Take every branch of the request.
+
+    Raises:
+        CallError: neither servers nor a target to size them for; more servers needed than this tool sizes.
+    """
     n = Numbers()
+    offered = request.arrivals_per_s * request.service_time_s
+    fewest = int(offered) + 1
+    sized = request.servers is None
+    if sized and request.target_wait_s is None:
+        raise CallError(
+            "servers",
+            "give servers, or target_wait_s to find the fewest.",
+            repair={"servers": min(fewest, MAX_SERVERS)},
+        )
+    if sized and fewest > MAX_SERVERS:
+        raise CallError(
+            "arrivals_per_s",
+            f"{fewest:,} servers and more are needed; this tool sizes up to {MAX_SERVERS:,}.",
+            repair={"arrivals_per_s": 0.9 * MAX_SERVERS / request.service_time_s},
+        )
     n.you("arrivals", request.arrivals_per_s, "1/s")
     n.you("service", request.service_time_s, "s")
-    n.you("servers", request.servers)
+    if request.servers is not None:
+        n.you("servers", request.servers)
+    else:
+        n.defined("most", MAX_SERVERS)
     n.you("level", request.percentile / 100)
     n.you("arrival_cv", request.arrival_cv)
     n.you("service_cv", request.service_cv)
@@ -74,15 +102,18 @@ def resolve(request: TailLatencyRequest, zoo: Zoo) -> Problem:
         n.you("target", request.target_wait_s, "s")
     exponential = request.service_cv == 1 and request.arrival_cv == 1
     warnings = [] if exponential else ["approximation: the tail of a general queue is taken as exponential"]
-    stable = request.arrivals_per_s * request.service_time_s < request.servers
+    stable = request.servers is None or offered < request.servers
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
     scenario.pop("detail", None)
-    return Problem(Structure(stable, exponential, request.target_wait_s is not None), n, warnings, scenario, request)
+    structure = Structure(stable, exponential, request.target_wait_s is not None, sized)
+    return Problem(structure, n, warnings, scenario, request)
 
 
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out load, waits and servers; keys are the results' symbols."""
     offered = d.step("offered", eq.offered_load(n.arrivals, n.service))
+    if s.sized and "servers" not in n:
+        n = n.bound("servers", _sized(s, n, d))
     out = {"utilization": d.step("utilization", eq.utilization(offered, n.servers))}
     if not s.stable:
         out["servers_needed"] = d.step("servers_needed", eq.enough_servers(offered))
@@ -98,11 +129,27 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
         waits = d.step("wait_at_half", eq.wait_quantile(probability, half, variability, spare))
         serves = d.step("service_at_half", eq.service_quantile(n.service, half))
         out["response_bound"] = d.step("response_bound", common.sum_of_two(waits, serves))
-    if s.target and d.record:
+    if s.sized:
+        out["servers"] = n.servers
+    elif s.target and d.record:
         found = _servers_needed(s, n, d, out["wait_tail"])
         if found is not None:
             out["servers_needed"] = found
     return out
+
+
+def _sized(s: Structure, n: Numbers, d: Derivation) -> Value:
+    """The fewest servers that keep the wait within the target; where none do, the most that are tried."""
+
+    def holds(servers: object) -> object:
+        again = compute(s, n.bound("servers", Value("servers", servers)), Derivation(record=False))
+        return again["wait_tail"].value <= n.target.value
+
+    met = eq.meets(Value("wait_tail", 0.0, "s"), n.target)
+    load = n.arrivals.value * n.service.value
+    low = int(load) + 1 if isinstance(load, float) else Value("fewest", floor(load) + 1)
+    found = d.search("servers", "smallest", "servers", low, MAX_SERVERS, met, holds)
+    return d.step("servers", common.smaller(n.most, n.most)) if found is None else found
 
 
 def _servers_needed(s: Structure, n: Numbers, d: Derivation, wait: Value) -> Value | None:
@@ -121,7 +168,8 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     s: Structure = problem.structure
     r: TailLatencyRequest = problem.context
     busy = figure(100 * first(out["utilization"]))
-    load = f"{figure(r.arrivals_per_s)} requests/s of {seconds(r.service_time_s)} on {r.servers} servers"
+    servers = r.servers or int(first(out["servers"]))
+    load = f"{figure(r.arrivals_per_s)} requests/s of {seconds(r.service_time_s)} on {servers:,} servers"
     if not s.stable:
         sentence = (
             f"Unstable: {load} is {busy} % of what they can do, so the queue grows without end; it takes at least "
@@ -140,7 +188,10 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         needed = (
             f"{first(out['servers_needed']):.0f} servers do" if "servers_needed" in out else "no number of servers does"
         )
-        sentence = f"It {verb} {seconds(r.target_wait_s)}; {needed}. {sentence}"
+        kept = f"{servers:,} servers are the fewest that keep it within {seconds(r.target_wait_s)}"
+        if not feasible:
+            kept = f"Not even {servers:,} servers keep it within {seconds(r.target_wait_s)}"
+        sentence = f"{kept}. {sentence}" if s.sized else f"It {verb} {seconds(r.target_wait_s)}; {needed}. {sentence}"
     return Presentation(sentence, feasible, Binding("tail_latency"), fit_result(TailLatencyResult, out, {}, set()))
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlwalls.server.verification import verify
+from mlwalls.solvers.errors import CallError
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,40 @@ def test_a_target_gives_the_fewest_servers(ask):
     assert ask("tail_latency", **base, servers=needed - 1)["feasible"] is False
     report = verify(json.loads(json.dumps(answer)))
     assert report.ok and report.searches == 1, report.text()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.1, 200), st.floats(0.01, 5), st.floats(1e-3, 10))
+def test_servers_left_out_are_the_fewest_for_the_target(ask, arrivals, service, target):
+    request = {"arrivals_per_s": arrivals, "service_time_s": service, "target_wait_s": target}
+    answer = ask("tail_latency", **request)
+    report = verify(json.loads(json.dumps(answer)))
+    assert report.ok, report.text()
+    servers = answer["result"]["servers"]
+    assert ask("tail_latency", **request, servers=servers)["feasible"]
+    if servers > arrivals * service + 1:
+        assert not ask("tail_latency", **request, servers=servers - 1)["feasible"]
+
+
+def test_a_target_that_no_number_of_servers_meets_is_infeasible(ask):
+    answer = ask("tail_latency", arrivals_per_s=9999, service_time_s=0.5, target_wait_s=1e-6)
+    assert answer["feasible"] is False
+    assert answer["verdict"].startswith("Not even 5,000 servers")
+    assert verify(json.loads(json.dumps(answer))).ok
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"arrivals_per_s": 100, "service_time_s": 0.5}, "servers"),
+        ({"arrivals_per_s": 99999, "service_time_s": 0.5, "target_wait_s": 1}, "arrivals_per_s"),
+    ],
+)
+def test_what_cannot_be_sized_is_named_and_repaired(ask, arguments, named):
+    with pytest.raises(CallError) as error:
+        ask("tail_latency", **arguments)
+    assert error.value.argument == named
+    assert ask("tail_latency", **{**arguments, **error.value.repair})["verdict"]
 
 
 @settings(max_examples=60, deadline=None)
