@@ -62,6 +62,11 @@ def parse(text: str, file: str, problems: Problems) -> list[Document]:
         return []
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        text.encode()
+    except UnicodeEncodeError:
+        problems.add(f"{file}:1", "", "not Unicode text")
+        return []
+    try:
         if re.search(r"(^|[\s:\[{,-])[&*][A-Za-z0-9_]", text) and any(
             isinstance(t, (yaml.AnchorToken, yaml.AliasToken)) for t in yaml.scan(text, Loader=loader)
         ):
@@ -105,7 +110,10 @@ def _plain(node: Any, path: tuple[Any, ...], marks: dict[tuple[Any, ...], int], 
 
 
 def _scalar(node: Any) -> Any:
-    value = yaml.SafeLoader("").construct_object(node)
+    try:
+        value = yaml.SafeLoader("").construct_object(node)
+    except (ValueError, OverflowError, KeyError, IndexError):  # a date, number or flag in form only, e.g. 2026-02-31
+        value = str(node.value)
     if isinstance(value, str) and node.style is None and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value):
         return float(value)  # YAML 1.1 reads 3.35e12 as text
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
@@ -129,7 +137,7 @@ def validate(document: Document, known_sources: Iterable[str], problems: Problem
             problems.add(document.place(path), ".".join(map(str, path)), _plainly(item, model, path))
     sources = set(known_sources)
     for path, source in _cited(data, ()):
-        if source not in sources:
+        if not isinstance(source, str) or source not in sources:
             near = difflib.get_close_matches(str(source), sources, 1)
             hint = f"; did you mean {near[0]!r}?" if near else "; add it to sources.yaml"
             problems.add(

@@ -231,3 +231,61 @@ def attack(tool, given):
         named, given = fixed(text)
         assert named == tool
     raise AssertionError(f"not repaired after {STEPS_TO_REPAIR} steps: {text}")
+
+
+@cache
+def answers():
+    """One answer of every solver, to its example."""
+    return [call(tool, tool.example).structured_content for name, tool in tools().items() if name != "find_in_zoo"]
+
+
+@st.composite
+def changed_answers(draw):
+    """Answers in which some lines are cut, doubled, exchanged or spoilt."""
+    answer = json.loads(json.dumps(draw(st.sampled_from(answers()))))
+    work = answer["work"]
+    for _ in range(draw(st.integers(1, 4))):
+        at, other = (draw(st.integers(0, len(work) - 1)) for _ in range(2))
+        line = work[at]
+        cut = draw(st.integers(0, len(line)))
+        splice = draw(
+            st.sampled_from([*WORDS, "=", " = ", "**", "(", ")", "search: ", "1e308", "-1", work[other], "[1,2]"])
+        )
+        work[at] = draw(st.sampled_from([line[:cut], line + line, work[other], line[:cut] + splice + line[cut:]]))
+    if draw(st.booleans()):
+        answer["result"][draw(st.sampled_from(sorted(answer["result"])))] = draw(JUNK)
+    return answer
+
+
+def check_report(report):
+    """A report says something bounded, whatever was read."""
+    text = report.text()
+    assert text.startswith(("verified", "NOT verified"))
+    assert len(text) < 60_000 and "Traceback" not in text
+
+
+@st.composite
+def broken_entries(draw):
+    """Entries in YAML with fields misplaced, mistyped and misnamed."""
+    fields = [
+        "kind",
+        "id",
+        "name",
+        "aliases",
+        "notes",
+        "memory",
+        "peak",
+        "power",
+        "config",
+        "parameters",
+        "price",
+        "source",
+    ]
+    junk = JUNK | st.fixed_dictionaries({"value": JUNK, "source": JUNK | st.just("you")})
+    entry = {"kind": draw(st.sampled_from(["hardware", "models", "grids", "prices", "x"])), "id": "x", "name": "X"}
+    for name in draw(st.lists(st.sampled_from(fields), max_size=4)):
+        entry[name] = draw(
+            junk | st.dictionaries(st.sampled_from(["bandwidth", "bf16", "layers", "tdp", ""]), junk, max_size=3)
+        )
+    text = json.dumps(entry, default=str)
+    return text if draw(st.booleans()) else text[: draw(st.integers(0, len(text)))]
