@@ -53,7 +53,7 @@ def build_server(zoo: Zoo | None = None, solvers: Mapping[str, Solver] | None = 
             near = ", ".join(get_close_matches(params.name, tools, 3, 0.3) or tools)
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name}. Nearest: {near}")
         if tool.slow:
-            return await anyio.to_thread.run_sync(call, tool, params.arguments or {})
+            return await anyio.to_thread.run_sync(call, tool, params.arguments or {}, abandon_on_cancel=True)
         return call(tool, params.arguments or {})
 
     async def list_resources(_: Any, __: types.PaginatedRequestParams | None) -> types.ListResourcesResult:

@@ -1,10 +1,9 @@
-"""Streamable HTTP: loopback by default, Host and Origin checked, limits on size and concurrency, /healthz."""
+"""Streamable HTTP: loopback by default, Host and Origin checked, limits on what a client may cost, /healthz."""
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mcp.server.lowlevel import Server
@@ -14,47 +13,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-MAX_BODY = 1 << 20
-MAX_CONCURRENT = 256
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+from mlwalls.server.limits import MAX_BODY, MAX_CONCURRENT, MAX_CONNECTIONS, Gate, PunctualProtocol
 
-Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class UnsafeBindError(ValueError):
     """The address is reachable from outside and nobody said which Host names are meant."""
-
-
-class Gate:
-    """ASGI middleware: an optional bearer token and a limit on requests at once, on everything but /healthz."""
-
-    def __init__(self, app: App, token: str | None, concurrent: int) -> None:
-        self._app, self._token, self._limit, self._now = app, token, concurrent, 0
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Pass the request on, or answer 401 or 503."""
-        if scope["type"] != "http" or scope["path"] == "/healthz":
-            await self._app(scope, receive, send)
-            return
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        self._now += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._now -= 1
-
-    def _refusal(self, scope: Scope) -> Response | None:
-        if self._token is not None:
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
-                return PlainTextResponse("bearer token required", 401, {"WWW-Authenticate": "Bearer"})
-        if self._now >= self._limit:
-            return PlainTextResponse("too many requests at once", 503, {"Retry-After": "1"})
-        return None
 
 
 async def _healthz(_: Request) -> Response:
@@ -95,7 +60,7 @@ def http_app(
         host=host,
         custom_starlette_routes=[Route("/healthz", _healthz)],
     )
-    app.add_middleware(Gate, token=token, concurrent=concurrent)
+    app.add_middleware(Gate, security=security, token=token, concurrent=concurrent)
     return app
 
 
@@ -110,5 +75,14 @@ async def serve_http(app: Starlette, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished first."""
     import uvicorn
 
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=10)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=PunctualProtocol,
+        ws="none",
+        limit_concurrency=MAX_CONNECTIONS,
+        log_level="warning",
+        timeout_graceful_shutdown=10,
+    )
     await uvicorn.Server(config).serve()

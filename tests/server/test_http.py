@@ -8,7 +8,8 @@ import urllib.request
 import pytest
 
 from mlwalls.server.app import build_server
-from mlwalls.server.http import MAX_BODY, UnsafeBindError, http_app
+from mlwalls.server.http import UnsafeBindError, http_app
+from mlwalls.server.limits import MAX_BODY
 
 
 def status(url, headers=None, body=b"{}"):

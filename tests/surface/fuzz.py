@@ -135,7 +135,8 @@ def main():
         print(f"{name:26} {ran:>9} executions, {covered} edges{'  FAILED' if done.returncode else ''}", flush=True)
         if done.returncode:
             failed.append(name)
-            print(done.stderr[-3000:], flush=True)
+            told = [line for line in done.stderr.splitlines() if not line.startswith(("INFO", "executed", "#"))]
+            print("\n".join(told)[-3000:], flush=True)
     print(f"{total} executions; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
