@@ -180,9 +180,8 @@ def _water(request: CarbonRequest, zoo: Zoo, n: Numbers, named: list[Place], war
         n.zoo("wue", own, "wue")
     else:
         n.zoo("wue", zoo.get("datacenters", "wue-us-average-lbnl-2023"), "wue")
-        warnings.append("cooling water: US average taken")
+        warnings.append("water: US averages taken, reservoirs included")
     n.zoo("grid_water", zoo.get("datacenters", "water-us-grid-average-lbnl"), "water_intensity")
-    warnings.append("water of generation: US average, reservoirs included")
 
 
 def _buildings(request: CarbonRequest, zoo: Zoo, n: Numbers, places: list[Place], warnings: list[str]) -> None:
@@ -225,8 +224,7 @@ def _shared(n: Numbers, ranked: tuple[Place, ...], warnings: list[str]) -> str:
     """Say where methods differ; add both extremes' figures by a method that they share and return its words."""
     used = {p.figures[0].method for p in ranked} - {"given"}
     if len(used) > 1:
-        listed = ", ".join(f"{p.name} {p.figures[0].label}" for p in ranked)
-        warnings.append(f"methods differ and are not like for like: {listed}")
+        warnings.append("methods differ, so the regions are not like for like")
     least, most = ranked[0], ranked[-1]
     if least.figures[0].method == most.figures[0].method:
         return ""
@@ -266,7 +264,8 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out["binding_share"] = d.step("binding_share", common.ratio(operational, total))
     _water_steps(n, d, out)
     _each(s, n, d, out)
-    _regions(s, n, d, machines, modelled)
+    if len(s.places) > 1:
+        _regions(s, n, d, machines, modelled)
     if s.compared:
         _ratios(s, n, d, out)
     return out

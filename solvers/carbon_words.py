@@ -26,7 +26,6 @@ class CarbonResult(SolverResult):
     high_t: float
     onsite_water_l: float
     offsite_water_l: float
-    water_l: float
     energy_per_query_wh: float | None = None
     carbon_per_query_g: float | None = None
     water_per_query_ml: float | None = None
@@ -35,10 +34,9 @@ class CarbonResult(SolverResult):
     water_per_million_tokens_l: float | None = None
     regions: list[str] = Field(description="Ranked.")
     methods: list[str] = Field(description="And year.")
-    region_ci: list[float] = Field(description="g/kWh.")
-    region_operational_t: list[float]
-    region_low_t: list[float]
-    region_high_t: list[float]
+    region_operational_t: list[float] | None = Field(default=None, description="Of several.")
+    region_low_t: list[float] | None = None
+    region_high_t: list[float] | None = None
     ratio: float | None = Field(default=None, description="Highest region over lowest.")
     ratio_low: float | None = Field(default=None, description="Over all figures.")
     ratio_high: float | None = None
@@ -90,15 +88,13 @@ def volume(litres: float) -> str:
 def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     """Word the answer: the first region, then the regions ranked and why they differ."""
     c: Context = problem.context
-    table = next(t for t in d.tables if t.name == "region")
     extra: dict[str, Any] = {
         "regions": [p.name for p in c.places],
         "methods": [p.figures[0].label for p in c.places],
-        "region_ci": _column(table, "ci", 1),
-        "region_operational_t": _column(table, "operational", 1000),
-        "region_low_t": _column(table, "low", 1000),
-        "region_high_t": _column(table, "high", 1000),
     }
+    table = next((t for t in d.tables if t.name == "region"), None)
+    if table is not None:
+        extra |= {f"region_{key}_t": _column(table, key, 1000) for key in ("operational", "low", "high")}
     sentence = _first(c, out) + _compared(c, out, table) + _each(out)
     manufacture = "embodied" in out and first(out["embodied"]) > first(out["operational"])
     slug, runner = ("sustainability", "Energy") if manufacture else ("energy", "Sustainability")
@@ -132,8 +128,8 @@ def _at(place: Place) -> str:
     return f"at {place.name}" if place.figures[0].method == "given" else f"in {place.name}"
 
 
-def _compared(c: Context, out: Outcome, table: Table) -> str:
-    if len(c.places) < 2:
+def _compared(c: Context, out: Outcome, table: Table | None) -> str:
+    if table is None:
         return ""
     amounts = [float(value) for _, value in table.cells("operational")]
     low, high = c.places[0], c.places[-1]

@@ -130,7 +130,8 @@ def _besides(c: Context, out: Outcome) -> str:
     if c.api is not None:
         date = f" ({c.api.text('date')})" if c.api.text("date") else ""
         ratio = first(out["listed"]) / first(out["query"])
-        said += f" The list price of {c.api.name}{date} is {figure(ratio)} times that."
+        seller = c.api.name.removeprefix("genai-prices: ").partition("/")[0]
+        said += f" The list price of {seller}{date} is {figure(ratio)} times that."
     return said
 
 
