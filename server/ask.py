@@ -15,7 +15,7 @@ from mlwalls import prompts
 from mlwalls.server.linking import Linked, link
 from mlwalls.server.quantities import quantities, spelled_out
 from mlwalls.server.retrieval import Hit, index
-from mlwalls.server.slots import Filled, Said, fill
+from mlwalls.server.slots import Filled, Said, fill, places_by_name
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
@@ -102,15 +102,20 @@ def nearest(question: str, tool: str = "") -> tuple[str, ...]:
     return tuple(found.values())[:3]
 
 
-_EXAMPLES = (("themodel", "Llama-3.1-70B"), ("thegrid", "Iowa"), ("chip", "H100"))
+_EXAMPLES = {
+    "themodel": ("Llama-3.1-70B", "DeepSeek-V3", "Mixtral 8x7B"),
+    "thegrid": ("Iowa", "Québec", "France"),
+    "chip": ("H100", "A100", "B200", "MI300X"),
+}
 
 
 def _question(tool: str, tutorial: int | None, text: str) -> str:
     """Return a phrase as somebody would ask it: a tutorial's question, else with names in its open places."""
     if tutorial is not None:
         return next(t.question for t in prompts.load() if t.number == tutorial)
-    for place, name in _EXAMPLES:
-        text = re.sub(rf"\b{place}\b", name, text)
+    for place, names in _EXAMPLES.items():
+        for name in names:
+            text = re.sub(rf"\b{place}\b", name, text, count=1)
     return text[:1].upper() + text[1:] + ("" if text.endswith("?") else "?")
 
 
@@ -126,7 +131,8 @@ def _candidates(said: Said, zoo: Zoo) -> list[_Candidate]:
     found = []
     for tool, hit in list(best.items())[:CANDIDATES]:
         route = routes.get(tool, {})
-        filled = fill(route.get("takes", {}), said, zoo, _required(tool))
+        takes = route["takes"] if route else places_by_name(solvers()[tool])
+        filled = fill(takes, said, zoo, _required(tool))
         one_of = route.get("needs_one")
         if one_of and not any(name in filled.arguments for name in one_of):
             filled.missing.append(f"one of {', '.join(one_of)}")

@@ -10,6 +10,7 @@ from typing import Any
 from mlwalls import prompts
 from mlwalls.server.linking import KINDS, Linked, families
 from mlwalls.server.quantities import Quantity
+from mlwalls.solvers.solver import Solver
 from mlwalls.zoo import Zoo
 
 _FORMATS = {
@@ -65,6 +66,17 @@ def fill(takes: Mapping[str, Any], said: Said, zoo: Zoo, required: tuple[str, ..
     return filled
 
 
+def places_by_name(solver: Solver) -> dict[str, Any]:
+    """Return places for a solver that `prompts/routes.yaml` does not know: names by kind, numbers by the words of their name."""
+    found: dict[str, Any] = {}
+    for name, info in solver.request.model_fields.items():
+        if name in ("model", "hardware"):
+            found[name] = {"entity": "models" if name == "model" else name}
+        elif info.annotation in (int, float, int | None, float | None):
+            found[name] = {"named": name, "whole": info.annotation in (int, int | None)}
+    return found
+
+
 def stands(word: str, text: str) -> bool:
     """Whether a word or phrase stands in a text by itself."""
     return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text) is not None
@@ -111,6 +123,8 @@ class _Filler:
             return self._quantity(place)
         if "words" in place:
             return self._words(place["words"])
+        if "named" in place:
+            return self._named(place)
         if "format" in place:
             return self._format(place["format"])
         if "filters" in place:
@@ -171,6 +185,23 @@ class _Filler:
             self.used_numbers.update(i for _, _, i in found)
             return [self._plain(self.said.numbers[i].value, place) for _, _, i in sorted(found, key=lambda f: f[2])]
         chosen = found[0][2]
+        self.used_numbers.add(chosen)
+        return self._plain(self.said.numbers[chosen].value, place)
+
+    def _named(self, place: Mapping[str, Any]) -> Any:
+        """Take the number that stands nearest to the words of an argument's name."""
+        parts = place["named"].split("_")
+        words = [part[:5] for part in parts if len(part) > 2 and part != "percent"]
+        best, chosen = 0, -1
+        for i, q in enumerate(self.said.numbers):
+            if i in self.used_numbers or ("percent" in parts) != (q.kind == "percent"):
+                continue
+            beside = f"{q.before[-_FAR:]} {self._own(q)} {q.after[:_FAR]}"
+            hits = sum(re.search(rf"\b{re.escape(word)}", beside) is not None for word in words)
+            if hits > best:
+                best, chosen = hits, i
+        if chosen < 0:
+            return None
         self.used_numbers.add(chosen)
         return self._plain(self.said.numbers[chosen].value, place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mlwalls.solvers.assignments import write_assignments
@@ -9,7 +10,7 @@ from mlwalls.solvers.derivation import Applied, Row, Step
 from mlwalls.solvers.rendering import rendered, rounded
 from mlwalls.solvers.solver import Answer
 from mlwalls.solvers.walls import WALLS
-from mlwalls.zoo import Zoo
+from mlwalls.zoo import Source, Zoo
 
 # From so many on, sources are listed by address alone unless all detail is asked for.
 MANY_SOURCES = 10
@@ -38,7 +39,8 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     if detail != "brief":
         data["work"] = text.work
     brief = detail == "brief" or (detail == "default" and len(text.citations) > MANY_SOURCES)
-    data["sources"] = [_source(zoo, source, checked, brief) for source, checked in text.citations]
+    own = answer.solver.sources
+    data["sources"] = [_source(zoo, source, checked, brief, own) for source, checked in text.citations]
     warnings = [*answer.problem.warnings, *shown.warnings]
     if doubtful := text.unverified:
         names = ", ".join(f"{v.origin.entry} {v.name}" for v in doubtful[:6])
@@ -51,8 +53,9 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     return data
 
 
-def _source(zoo: Zoo, source: str, checked: bool, brief: bool) -> str:
-    entry = zoo.source(source)
+def _source(zoo: Zoo, source: str, checked: bool, brief: bool, own: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one line of the bibliography; a solver's own works stand in for what the zoo's does not have."""
+    entry = Source(source, **own[source]) if source in own and source not in zoo.sources else zoo.source(source)
     parts = (entry.url,) if brief else (entry.title, entry.year, entry.url)
     return f"{source}{'' if checked else '?'}: {', '.join(str(p) for p in parts if p)}"
 

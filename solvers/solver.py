@@ -112,6 +112,7 @@ class Solver:
         resolve, compute, present: see the module docstring.
         example: arguments of a call that works, shown in errors and docs.
         slow: whether a call may take longer than a few milliseconds.
+        sources: works that it cites beside those of the zoo's bibliography: id to title, year, url.
         analysis: whether it asks other solvers, and so cannot itself be asked about.
     """
 
@@ -127,6 +128,7 @@ class Solver:
     example: Mapping[str, Any]
     slow: bool = False
     analysis: bool = False
+    sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     ENTRY_POINTS: ClassVar[str] = "mlwalls.solvers"
 

@@ -35,13 +35,20 @@ def _tool(name: str, zoo: Zoo) -> Tool:
 class Figures:
     """The answers of one tutorial's calls over one zoo, each computed once.
 
-    `own` replaces the model or accelerator in the calls of the scenario; claims and exercises keep theirs.
+    `own` replaces the model or accelerator in the calls of the scenario; claims and exercises keep theirs. `answers` are those
+    that somebody has already, by call.
     """
 
-    def __init__(self, tutorial: Tutorial, zoo: Zoo, own: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        tutorial: Tutorial,
+        zoo: Zoo,
+        own: Mapping[str, str] | None = None,
+        answers: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
         self.tutorial, self.zoo = tutorial, zoo
         self._own = dict(own or {})
-        self._answers: dict[str, dict[str, Any]] = {}
+        self._answers: dict[str, dict[str, Any]] = dict(answers or {})
 
     def asked(self, name: str) -> Call:
         """Return a call as it is made here."""
