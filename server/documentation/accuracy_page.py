@@ -16,10 +16,10 @@ def accuracy_page(zoo: Zoo) -> str:
     """Return the page: one table a set of rows, and what is fitted on them."""
     parts = [
         "# Accuracy",
-        "Published measurements that ship with mlwalls, each predicted by the tools' own computation when this page is made. "
-        "Errors are of the prediction over the measured value, in percent; coverage is the share of rows inside the 80 % interval. "
-        "Many of these rows were fitted on: the model cards beside them say which, and give the errors with a row's paper or model "
-        "family left out, which is what to expect of a new one.",
+        "Published measurements that ship with mlwalls, each predicted by the tools' own computation when this page is "
+        "made. Errors are of the prediction over the measured value, in percent; coverage is the share of rows inside the "
+        "80 % interval. Many of these rows were fitted on: the model cards beside them say which, and give the errors "
+        "with a row's paper or model family left out, which is what to expect of a new one.",
     ]
     for path in sorted([*HOME.glob("*/rows.yaml"), *HOME.glob("*/rows.csv")]):
         parts += _set(path, zoo)

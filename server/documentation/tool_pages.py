@@ -25,8 +25,7 @@ def tool_page(solver: Solver, zoo: Zoo) -> str:
     answer = solver.run(request, zoo)
     data = answer_data(answer, zoo)
     walls = ", ".join(f"[{WALLS[w].name}](../walls/{w}.md)" for w in solver.walls)
-    module = sys.modules[solver.compute.__module__] if solver.compute.__module__ in sys.modules else None
-    about = inspect.getdoc(sys.modules[f"mlwalls.solvers.{solver.name}"]) or inspect.getdoc(module) or ""
+    about = inspect.getdoc(sys.modules[f"mlwalls.solvers.{solver.name}"]) or ""
     example = Call("example", solver.name, solver.example)
     parts = [
         f"# {solver.name}",
