@@ -15,7 +15,7 @@ from mlwalls import prompts
 from mlwalls.server.linking import Linked, link
 from mlwalls.server.quantities import quantities, spelled_out
 from mlwalls.server.retrieval import Hit, index
-from mlwalls.server.slots import Filled, Said, fill, places_by_name
+from mlwalls.server.slots import Filled, Said, fill, places_by_name, takes_of
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
@@ -131,7 +131,7 @@ def _candidates(said: Said, zoo: Zoo) -> list[_Candidate]:
     found = []
     for tool, hit in list(best.items())[:CANDIDATES]:
         route = routes.get(tool, {})
-        takes = route["takes"] if route else places_by_name(solvers()[tool])
+        takes = takes_of(route, said) if route else places_by_name(solvers()[tool])
         filled = fill(takes, said, zoo, _required(tool))
         one_of = route.get("needs_one")
         if one_of and not any(name in filled.arguments for name in one_of):

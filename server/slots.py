@@ -66,6 +66,17 @@ def fill(takes: Mapping[str, Any], said: Said, zoo: Zoo, required: tuple[str, ..
     return filled
 
 
+def takes_of(route: Mapping[str, Any], said: Said) -> Mapping[str, Any]:
+    """Return a route's places: of its first variant of which a word or a kind of number stands in the sentence, else its own."""
+    kinds = {f"<{q.kind}>" for q in said.numbers}
+    for variant in route.get("variants", ()):
+        if any(word in kinds or stands(word, said.text) for word in variant["if"]):
+            chosen: Mapping[str, Any] = variant["takes"]
+            return chosen
+    own: Mapping[str, Any] = route["takes"]
+    return own
+
+
 def places_by_name(solver: Solver) -> dict[str, Any]:
     """Return places for a solver that `prompts/routes.yaml` does not know: names by kind, numbers by the words of their name."""
     found: dict[str, Any] = {}
@@ -122,7 +133,8 @@ class _Filler:
         if "quantity" in place:
             return self._quantity(place)
         if "words" in place:
-            return self._words(place["words"])
+            word = self._words(place["words"])
+            return [word] if word and place.get("list") else word
         if "named" in place:
             return self._named(place)
         if "format" in place:
@@ -130,7 +142,7 @@ class _Filler:
         if "filters" in place:
             return self._filters()
         if "inner" in place:
-            return self._inner(place["inner"], place.get("without", ()))
+            return self._inner(place["inner"], place.get("without", ()), place.get("or", {}))
         return None
 
     def _entity(self, place: Mapping[str, Any]) -> Any:
@@ -238,13 +250,16 @@ class _Filler:
                 self.used_numbers.add(i)
         return found or None
 
-    def _inner(self, tool: str, without: tuple[str, ...]) -> list[str]:
+    def _inner(self, tool: str, without: tuple[str, ...], other: Mapping[str, Any]) -> list[str]:
         """Return another tool's arguments as a scenario; `scenario` counts as assumed where nothing of it is named."""
         inner = _Filler(self.said, self.zoo)
         inner.used_numbers = set(self.used_numbers)
         for name, place in prompts.routes()["tools"][tool]["takes"].items():
             if name not in without:
                 inner.place(name, place)
+        for name, value in other.items():
+            if name not in inner.filled.arguments:
+                inner._assume(name, value)
         self.used_names |= inner.used_names
         self.used_numbers |= inner.used_numbers
         if set(inner.filled.arguments) <= set(inner.filled.assumed):
