@@ -135,6 +135,8 @@ class _Filler:
         if "words" in place:
             word = self._words(place["words"])
             return [word] if word and place.get("list") else word
+        if "flag" in place:
+            return place["value"] if any(stands(word, self.said.text) for word in place["flag"]) else None
         if "named" in place:
             return self._named(place)
         if "format" in place:
@@ -184,8 +186,9 @@ class _Filler:
             if any(stands(word, close) for word in far):
                 continue
             is_near = any(stands(word, beside) for word in near)
+            by_name = any(stands(word, self._own(q)) for word in near)
             if is_near or not place.get("strict"):
-                found.append((not is_near, kinds.index(q.kind), i))
+                found.append((not by_name, not is_near, kinds.index(q.kind), i))
         if not found and place.get("model_size") and self.said.linked.models:
             model = self.said.linked.models[0]
             self.used_names.add(model)
@@ -194,9 +197,9 @@ class _Filler:
             return None
         found.sort()
         if place.get("list"):
-            self.used_numbers.update(i for _, _, i in found)
-            return [self._plain(self.said.numbers[i].value, place) for _, _, i in sorted(found, key=lambda f: f[2])]
-        chosen = found[0][2]
+            self.used_numbers.update(f[-1] for f in found)
+            return [self._plain(self.said.numbers[i].value, place) for i in sorted(f[-1] for f in found)]
+        chosen = found[0][-1]
         self.used_numbers.add(chosen)
         return self._plain(self.said.numbers[chosen].value, place)
 
