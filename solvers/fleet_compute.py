@@ -222,6 +222,8 @@ def _layer(
     else:
         width = stored = d.step("block", eq.block_width(n.heads, n.kv_heads, n.core, n.matrices, n.width))
     gemms = d.step("gemms", eq.gemm_step(m, n.d_model, width, n.tp, rate, memory))
+    if s.shape.moe:
+        gemms = d.step("gemms_grouped", eq.times(n.x_moe, gemms))
     redo = s.recompute in ("half", "full")
     forward = d.step("forward", eq.gemm_forward(m, n.d_model, width, n.tp, rate, memory)) if redo else None
     matmuls = d.step("matmuls", eq.matmul_parameters(width, n.d_model))

@@ -50,14 +50,17 @@ def fixed_numbers(
     driver = hardware.has("memory.driver")
     n.zoo("driver" if driver else "capacity", hardware, "memory.driver" if driver else "memory.capacity", "byte")
     constants: dict[str, Any] = calibration("training")["constants"]
+    tuned = "tuned" in options
     for name in CONSTANTS:
-        n.calibrated(constants, name)
+        n.calibrated(constants, f"{name}_tuned" if tuned and name == "eta_fa" else name, name)
+    if shape.moe:
+        n.calibrated(constants, "x_moe")
     n.calibrated(constants, "eta_nvlink", "eta_ring")
     for name in ("eta_switch", "eta_mesh"):
         n.calibrated(constants, name)
     if "fp8" in options:
         n.zoo("peak8", hardware, "peak.fp8", "FLOP/s")
-        n.calibrated(constants, "s_fp8")
+        n.calibrated(constants, "s_fp8_tuned" if tuned else "s_fp8", "s_fp8")
     measured = hardware.has("measured.matmul_bf16") and usable[0] != "fp32" and not tpu
     if tpu:
         n.calibrated(constants, "eta_tpu", "eta_dev")
@@ -71,7 +74,10 @@ def fixed_numbers(
     n.assumed("flash_gain", gain, 1.0, 2.0, source="cal_training")
     n.assumed("fused", 0.5 if tpu else 1, 0.5, 1, source="cal_training")
     n.assumed("dropout", 0, 0, 1)
-    n.assumed("w_tp", 0, 0, 0.65, source="cal_training")
+    if tuned:
+        n.calibrated(constants, "w_tp_tuned", "w_tp")
+    else:
+        n.assumed("w_tp", 0, 0, 0.65, source="cal_training")
     n.assumed("frag", 1.08, 1, 1.2, source="cal_training")
     n.assumed("driver_context", 1.1e9, 0.5e9, 3e9, "byte", source="cal_training")
     n.defined("gradient_width", 4, "byte")
@@ -101,7 +107,7 @@ def fixed_numbers(
         checkpoint=next((o.removesuffix("_checkpoint") for o in sorted(options) if o.endswith("_checkpoint")), ""),
         gain=gain != 1 or "flash_gain" in touched,
         fused=tpu or "fused" in touched,
-        hidden_tp="w_tp" in touched,
+        hidden_tp=tuned or "w_tp" in touched,
         dropout="dropout" in touched,
         outside=bool(outside),
     )

@@ -11,7 +11,8 @@
    batch; else the largest power of two up to a quarter of the replica's batch over the stages, 4 at most.
 5. Interleaving: 2, from 2024 8, where layers and micro-batches allow; 1 where the schedule is 1F1B and for BLOOM.
 6. Global batch: four million tokens from 256 accelerators on, four sequences each below.
-7. Accelerators of a run known by its hours: the largest power of two up to 4.1e-8 times the active parameters, 512 to 16,384.
+7. NVIDIA's NeMo framework and DeepSeek-V3's own have tuned kernels.
+8. Accelerators of a run known by its hours: the largest power of two up to 4.1e-8 times the active parameters, 512 to 16,384.
 """
 
 from __future__ import annotations
@@ -68,10 +69,12 @@ SYNONYMS = {
     "tp": ("tensor_parallel",),
     "pp": ("pipeline_parallel",),
     "cp": ("context_parallel",),
+    "ep": ("expert_parallel",),
+    "interleave": ("vp", "vpp", "virtual_pipeline", "virtual_stages"),
     "tokens_per_batch": ("global_batch_tokens", "batch_tokens"),
 }
 SAID = {"compile": "fused=0.5", "async_tp": "w_tp=0.65"}
-STATED = {"tp", "pp", "cp", "fsdp", "sharding", "parallel", "zero"}
+STATED = {"tp", "pp", "cp", "ep", "fsdp", "sharding", "parallel", "zero"}
 
 
 class Unanswerable(Exception):
@@ -271,7 +274,9 @@ def _plan(inputs: Inputs, source: str, year: int, old: bool, layers: int, call: 
         v = 1
     a |= {"tensor_parallel": tp, "pipeline_parallel": pp, "microbatch": micro, "global_batch": batch}
     a["zero"] = int(inputs.get("zero", usual))
-    return ([f"cp={cp}"] if cp > 1 or a["seq_len"] > LONG_CONTEXT else []) + ([f"interleave={v}"] if pp > 1 else [])
+    sizes = {"cp": cp if cp > 1 or a["seq_len"] > LONG_CONTEXT else 0, "interleave": v if pp > 1 else 0}
+    sizes["ep"] = int(inputs.get("ep", 0))
+    return [f"{size}={value}" for size, value in sizes.items() if value]
 
 
 def _layers(arguments: Mapping[str, Any], zoo: Zoo) -> int:
@@ -290,6 +295,8 @@ def _count(active: float, kind: str, call: Call) -> int:
 
 def _options(inputs: Inputs, source: str, old: bool) -> list[str]:
     options = ["fp8"] if "fp8" in str(inputs.get("precision", "")) or "DeepSeek-V3" in source else []
+    if "NeMo framework" in source or "DeepSeek-V3" in source:
+        options.append("tuned")
     if old:
         options.append("no_flash")
     stated = inputs.get("sequence_parallel", "sequence_parallel" in str(inputs.get("recompute", "")) or None)

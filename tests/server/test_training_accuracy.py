@@ -71,6 +71,19 @@ def test_other_kinds(outcomes, kind, most):
     assert statistics(of_kind(outcomes, kind))["mean"] <= most
 
 
+def test_recent_rows_by_the_constants_set_on_them(zoo):
+    found = {o.id: o for o in score_file(HERE / "rows_recent.yaml", zoo)}
+    rows = yaml.safe_load((HERE / "rows_recent.yaml").read_text(encoding="utf-8"))["rows"]
+    mixtures = {"dsv3", "kimik2", "qwen3", "gptoss20b", "gptoss120b"}
+    experts = [found[r["id"]] for r in rows if r["id"].split("_")[1] in mixtures]
+    tuned = [found[r["id"]] for r in rows if r["inputs"]["precision"] == "fp8"]
+    assert len(experts) == 6
+    assert len(tuned) == 12
+    assert statistics(tuned)["mean"] <= 7
+    assert statistics(experts)["mean"] <= 17
+    assert statistics(experts)["coverage"] >= 50
+
+
 def test_every_row_is_scored_or_counted_with_a_reason(outcomes):
     rows = yaml.safe_load(ROWS.read_text(encoding="utf-8"))["rows"]
     assert [o.id for o in outcomes] == [row["id"] for row in rows]
