@@ -3,7 +3,8 @@
 pool = utilization · driver bytes − weights of a rank − activation peak of the profile run − memory outside the allocator
 [Kwon 2023], with constants calibrated on the cache sizes that vLLM prints at start-up. Keys and values are counted from the
 true attention: grouped heads are split until each rank has one, then replicated; a latent [DeepSeek-V2] is whole on every
-rank; windowed layers save capacity only under the hybrid allocator. The cache is handed out in whole blocks.
+rank; windowed layers save capacity only under the hybrid allocator; recurrent layers keep a state of one size for each
+sequence. The cache is handed out in whole blocks.
 
 Not modelled: CUDA graphs after release 0.19, vision towers, LoRA, draft models, other processes on the accelerator.
 """
@@ -62,6 +63,7 @@ class KvCapacityResult(SolverResult):
     decode_expected_ms: float | None = Field(default=None, description="Decode step at max_sequences, expected.")
     throughput_tokens_per_s: float | None = Field(default=None, description="Of all sequences together.")
     kv_token_bytes: float = Field(description="Keys and values of a token, all layers.")
+    state_mb: float | None = Field(default=None, description="Recurrent state of a sequence.")
     sequence_gb: float = Field(description="Cache of one sequence of seq_len.")
     pool_gib: float = Field(description="Left for keys and values; negative: short by.")
     weights_gib: float = Field(description="Resident weights.")
@@ -104,9 +106,13 @@ def resolve(request: KvCapacityRequest, zoo: Zoo) -> Problem:
     n.defined("one", 1)
     n.defined("zero", 0)
     shape = resolve_model(n, model, request.weight_dtype, request.kv_dtype, ranks)
-    if shape.attention == "none" or shape.linear or not shape.has_head:
-        raise CallError("model", f"{model.name} keeps no KV-cache of the usual kind.", repair={"model": "llama-3.1-8b"})
+    if not shape.has_head:
+        raise CallError("model", f"{model.name} keeps no cache between tokens.", repair={"model": "llama-3.1-8b"})
     check_ranks(ranks, n)
+    if shape.linear:
+        warnings.append("extrapolated: no start-up log of a model with recurrent layers was in the calibration")
+        if not shape.dense and not shape.moe:
+            n.zoo("expand", model, "linear.expand", "")
     constants = calibration("kv_pool")["constants"]
     for name in ("residual_copies", "sampler_copies", "logit_bytes"):
         n.calibrated(constants, name)
@@ -180,11 +186,17 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out["pool"] = d.step("pool", pool)
     if s.shape.attention == "mla":
         token = eq.latent_token_bytes(n.layers, n.kv_rank, n.rope, n.kv_width)
+    elif s.shape.attention == "none":
+        token = eq.cache_token_bytes(n.zero, n.one, n.one, n.kv_width, n.tp)
     else:
-        token = eq.cache_token_bytes(n.layers, n.kv_heads, n.head_dim, n.kv_width, n.tp)
+        layers = n.full_layers if s.shape.linear else n.layers
+        token = eq.cache_token_bytes(layers, n.kv_heads, n.head_dim, n.kv_width, n.tp)
     out["kv_token"] = d.step("kv_token", token)
-    out["sequence"] = d.step("sequence", eq.sequence_cache(n.context, out["kv_token"]))
-    _tokens(s, n, d, out)
+    if s.shape.linear:
+        _states(n, d, out)
+    else:
+        out["sequence"] = d.step("sequence", eq.sequence_cache(n.context, out["kv_token"]))
+        _tokens(s, n, d, out)
     if s.speed is not None:
         out |= decode_speed(s.speed, s.shape, n.bound("batch", out["max_sequences"]), d)
     if s.concurrency and d.record and (longest := _longest(s, n, d, out)) is not None:
@@ -199,7 +211,8 @@ def _weights(s: Structure, n: Numbers, d: Derivation) -> Value:
     if not latent and s.shape.sharded:
         keys = d.step("keys", eq.key_value_parameters(n.layers, n.d_model, n.kv_heads, n.head_dim))
         copies = d.step("key_copies", eq.copies_of_keys(n.tp, n.kv_heads))
-    rotary = d.step("rotary", eq.rotary_table(n.max_context, n.rope if latent else n.head_dim))
+    positions = n.zero if s.shape.linear else n.max_context
+    rotary = d.step("rotary", eq.rotary_table(positions, n.rope if latent else n.one if s.shape.linear else n.head_dim))
     if not s.shape.moe:
         share = eq.dense_share(n.parameters, tables, keys, copies, n.w_bytes, n.wide_bytes, n.tp)
         return d.step("weights", common.sum_of_two(d.step("share", share), rotary))
@@ -222,7 +235,10 @@ def _weights(s: Structure, n: Numbers, d: Derivation) -> Value:
 
 
 def _activation(s: Structure, n: Numbers, d: Derivation) -> Value:
-    ffn = n.shared_ffn if s.shape.moe else n.ffn
+    if s.shape.linear:
+        ffn = n.ffn if s.shape.dense else d.step("inner", common.product(n.expand, n.d_model))
+    else:
+        ffn = n.shared_ffn if s.shape.moe else n.ffn
     forward = eq.forward_peak(n.profiled_tokens, n.residual_copies, n.d_model, n.matrices, ffn, n.tp)
     sampler = eq.sampler_peak(
         n.logit_bytes, n.profiled_sequences, n.vocab, n.sampler_copies, n.profiled_tokens, n.d_model
@@ -254,6 +270,19 @@ def _tokens(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> N
         bound = d.step(f"{name}_blocks", eq.blocks_of(pool, n.block, unit))
         out[name] = d.step(name, eq.tokens_of(bound, n.block, every))
     out["max_sequences"] = d.step("max_sequences", eq.sequences_of(blocks, d.step("sequence_blocks", each)))
+
+
+def _states(n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
+    """Sequences where some layers keep a state of one size: tokens are those of full sequences."""
+    state = out["state"] = d.step("state", eq.recurrent_state(n.linear_layers, n.state_bytes, n.tp))
+    length = d.step("rounded", eq.whole_blocks(n.context, n.block))
+    out["sequence"] = d.step("sequence", eq.sequence_with_state(length, out["kv_token"], state))
+    low = d.step("pool_low", common.difference(out["pool"], n.pool_below))
+    high = d.step("pool_high", common.sum_of_two(out["pool"], n.pool_above))
+    for name, pool in (("max_sequences", out["pool"]), ("sequences_low", low), ("sequences_high", high)):
+        out[name] = d.step(name, eq.sequences_in(pool, out["sequence"]))
+    for name, held in (("cache", "max_sequences"), ("cache_low", "sequences_low"), ("cache_high", "sequences_high")):
+        out[name] = d.step(name, common.product(out[held], n.context))
 
 
 def _longest(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> Value | None:
@@ -291,6 +320,13 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
             f"Does not start: the cache of {model.name} on {where} holds {tokens:,.0f} tokens, fewer than one sequence "
             f"of {request.seq_len:,} ({parts})."
         )
+    elif problem.structure.shape.attention == "none":
+        sentence = (
+            f"{sequences:,.0f} sequences of any length ({first(out['sequences_low']):,.0f} to "
+            f"{first(out['sequences_high']):,.0f}) for {model.name} on {where}: {figure(pool / gib)} GiB are left for states of "
+            f"{figure(first(out['sequence']) / 1e6)} MB beside {parts}."
+        )
+        skip = {"cache_tokens", "cache_low_tokens", "cache_high_tokens", "longest"}
     else:
         sentence = (
             f"{tokens:,.0f} tokens of KV-cache ({low:,.0f} to "
@@ -302,7 +338,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     elif "throughput" in out:
         rate, step = figure(first(out["throughput"])), seconds(first(out["decode_expected"]))
         sentence += f" With all of them decoding at full length a step takes {step}, {rate} tokens/s together."
-    if request.concurrency is not None:
+    if request.concurrency is not None and problem.structure.shape.attention != "none":
         sentence += (
             f" {request.concurrency:,} sequences fit up to {first(out['longest']):,.0f} tokens each."
             if "longest" in out
@@ -315,7 +351,8 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
 def _remedy(problem: Problem) -> str:
     s: Structure = problem.structure
     sharded = replace(s, shape=replace(s.shape, sharded=True))
-    heads, ranks = int(problem.numbers.heads.value), problem.context[2].n_accelerators
+    heads = int(problem.numbers.heads.value) if "heads" in problem.numbers else 64
+    ranks = problem.context[2].n_accelerators
     found = [
         f"n_accelerators={k}"
         for k in range(2, 65)

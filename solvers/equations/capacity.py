@@ -150,6 +150,30 @@ def sequence_cache(length, token):
     return length * token
 
 
+@equation("byte", state="byte", cite="gu2023")
+def recurrent_state(layers, state, ranks):
+    """State that recurrent layers keep of one sequence, on one rank."""
+    return layers * state / ranks
+
+
+@equation("")
+def whole_blocks(length, block):
+    """Tokens that a sequence takes in whole blocks."""
+    return ceil(length / block) * block
+
+
+@equation("byte", token="byte", state="byte")
+def sequence_with_state(length, token, state):
+    """Cache of one sequence and its recurrent state."""
+    return length * token + state
+
+
+@equation("", pool="byte", sequence="byte", wall="batching", cite="kwon2023")
+def sequences_in(pool, sequence):
+    """Whole sequences that fit."""
+    return floor(pool / sequence)
+
+
 @equation("byte", capacity="byte")
 def driver_share(capacity, share):
     """What the driver shows of the nominal capacity, where no log prints it."""

@@ -120,6 +120,21 @@ def test_bytes_a_token(ask, model, bytes_a_token, sequence_gb):
     assert answer["result"]["sequence_gb"] == pytest.approx(sequence_gb, abs=0.005)
 
 
+def test_recurrent_layers_keep_a_state_of_one_size(ask):
+    # Jamba v0.1: keys and values of 4 layers; 28 states of 8192 x (16 + 4) at 2 byte.
+    jamba = ask("kv_capacity", model="jamba-v0.1", hardware="h200", seq_len=8192)["result"]
+    assert jamba["kv_token_bytes"] == 4 * 2 * 8 * 128 * 2
+    assert jamba["state_mb"] == pytest.approx(28 * 8192 * 20 * 2 / 1e6, rel=1e-5)
+    sequence = 8192 * 16384 + 28 * 8192 * 20 * 2
+    assert jamba["max_sequences"] == jamba["pool_gib"] * GIB // sequence
+    # Mamba-2.8B keeps nothing else: as many sequences at any length.
+    short, long = (ask("kv_capacity", model="mamba-2.8b", hardware="h100", seq_len=s) for s in (100, 1_000_000))
+    assert short["result"]["max_sequences"] == long["result"]["max_sequences"]
+    assert short["result"]["sequence_gb"] == pytest.approx(64 * 5120 * 20 * 2 / 1e9, rel=1e-5)
+    assert "of any length" in short["verdict"] and "cache_tokens" not in short["result"]
+    assert any("recurrent" in w for w in short["warnings"])
+
+
 def test_gemma_prints_what_its_groups_give(ask):
     # vLLM printed 20.59 GiB and 58,672 tokens for Gemma-2-27B: 23 + 23 layers in two groups, 7,334 blocks of 16.
     found = outcome({"model": "gemma-2-27b", "hardware": "h100"})
@@ -143,7 +158,7 @@ def test_what_is_said_to_start_does(ask):
 REQUESTS = st.fixed_dictionaries(
     {
         "model": st.sampled_from(
-            ["llama-3.1-8b", "llama-2-70b", "mixtral-8x7b", "qwen3-32b", "gpt-oss-20b", "deepseek-v2"]
+            ["llama-3.1-8b", "llama-2-70b", "mixtral-8x7b", "qwen3-32b", "gpt-oss-20b", "deepseek-v2", "jamba-v0.1"]
         ),
         "hardware": st.sampled_from(["nvidia-h100-sxm-80gb", "nvidia-a100-sxm-80gb", "amd-mi300x"]),
         "seq_len": st.integers(1, 65536),
@@ -196,7 +211,6 @@ def test_cache_is_linear_in_context_without_windows(ask):
 @pytest.mark.parametrize(
     "change",
     [
-        {"model": "mamba-2.8b"},
         {"model": "resnet-50"},
         {"hardware": "nrf52840"},
         {"n_accelerators": 3},
