@@ -147,10 +147,12 @@ def serving_constants(n: Numbers, shape: ModelShape, devices: tuple[Device, ...]
             n.calibrated(constants, name, f"{device.prefix}eta_memory")
     for name in ("r_engine", "t_sequence"):
         n.calibrated(constants, f"{name}_{engine}", name)
-    if shape.attention == "mla":
+    if shape.sparse:
+        n.assumed("x_mla", 1.4, 0.6, 2, source="cal_serving")
+    elif shape.attention == "mla":
         n.calibrated(constants, "x_mla")
     elif shape.linear:
-        n.assumed("x_linear", 1, 0.3, 2, source="cal_serving")
+        n.assumed("x_linear", 0.2, 0, 1, source="cal_serving")
     if shape.moe:
         n.calibrated(constants, "x_routed")
         n.calibrated(constants, "route_bytes")
@@ -181,7 +183,7 @@ def resolve_spread(
     for device in devices:
         outside = not device.calibrated and phase != "training"
         reasons[device.prefix] = device.name if outside else ""
-    odd = phase != "training" and (shape.linear or shape.attention == "none")
+    odd = phase != "training" and (shape.linear or shape.sparse or shape.attention == "none")
     for device in devices:
         wide = bool(reasons[device.prefix]) or odd
         if wide:
@@ -192,3 +194,7 @@ def resolve_spread(
         warnings.append(f"extrapolated: {named} not among the calibrated chips; the range is twice as wide")
     if odd:
         warnings.append("extrapolated: this kind of attention was never in the calibration data")
+    elif phase != "training" and model is not None and model.id not in calibration("serving")["domain"]["models"]:
+        warnings.append(
+            f"extrapolated: no measurement of {model.name}; the range is that of families left out of the fit"
+        )

@@ -184,7 +184,10 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out["driver"] = driver
     pool = eq.cache_pool(n.utilization, driver, out["weights"], out["activation"], n.non_torch)
     out["pool"] = d.step("pool", pool)
-    if s.shape.attention == "mla":
+    if s.shape.sparse:
+        latent = (n.layers, n.kv_rank, n.rope, n.kv_width)
+        token = eq.sparse_token_bytes(*latent, n.index_dim, n.index_width)
+    elif s.shape.attention == "mla":
         token = eq.latent_token_bytes(n.layers, n.kv_rank, n.rope, n.kv_width)
     elif s.shape.attention == "none":
         token = eq.cache_token_bytes(n.zero, n.one, n.one, n.kv_width, n.tp)

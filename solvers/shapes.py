@@ -19,6 +19,7 @@ class ModelShape:
 
     `layer_format`, `expert_format` and `wide_format` are the stored formats of the layers' matrices, the routed experts, and the
     embedding and head; `projection_format` is that of latent attention's projections where it differs from the layers'.
+    `sparse`: an indexer picks the positions that latent attention attends to.
     `data_parallel`: every rank holds the whole attention and its own sequences, only experts and MLP are split.
     """
 
@@ -41,6 +42,7 @@ class ModelShape:
     wide_format: str
     projection_format: str = ""
     data_parallel: bool = False
+    sparse: bool = False
 
     @property
     def split_experts(self) -> bool:
@@ -104,6 +106,7 @@ def resolve_model(n: Numbers, model: Entry, weight_format: str, kv_format: str, 
         expert_format=expert,
         wide_format=wide,
         projection_format=projections,
+        sparse=attention == "mla" and model.has("indexer.top_k"),
     )
 
 
@@ -174,6 +177,11 @@ def _resolve_attention(n: Numbers, model: Entry, attention: Attention) -> tuple[
         n.alias("kv_heads", "heads")
         if model.has("mla.q_rank"):
             n.zoo("q_rank", model, "mla.q_rank", "")
+        if model.has("indexer.top_k"):
+            n.zoo("index_heads", model, "indexer.heads", "")
+            n.zoo("index_dim", model, "indexer.head_dim", "")
+            n.zoo("index_top_k", model, "indexer.top_k", "token")
+            n.defined("index_width", 1, "byte")
     else:
         n.zoo("kv_heads", model, "config.kv_heads", "")
         n.zoo("head_dim", model, "config.head_dim", "")

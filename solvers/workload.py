@@ -167,7 +167,11 @@ class Lowering:
                     before = self._once("cached_pairs", law(phase.cached))
                     pairs = self._once("new_pairs", common.difference(pairs, before))
             row = cells.setdefault("attention", {"count": n.full_layers})
-            row |= self._core(phase, phase.positions, pairs)
+            if s.sparse:
+                self._indexer(cells, phase, pairs)
+                pairs = self._picked(phase)
+            read = pairs if s.sparse and phase.kind == "decode" else phase.positions
+            row |= self._core(phase, read, pairs)
         if s.windowed:
             row = cells.setdefault("windowed", {"count": n.window_layers})
             if phase.kind != "prefill":
@@ -183,6 +187,26 @@ class Lowering:
             state = eq.state_bytes(n.batch, n.state_bytes, n.tp)
             row = cells.setdefault("state", {"count": n.linear_layers})
             row |= {f"{stem}kv": state} if phase.kind == "held" else {f"{stem}kv": state, f"{stem}write": state}
+
+    def _indexer(self, cells: dict[str, Cells], phase: PassPhase, pairs: Value) -> None:
+        """The indexer scores all positions, on every rank: projections from the query's rank and the hidden state."""
+        n = self.n
+        weights = self._once("index_w", eq.indexer_elements(n.q_rank, n.index_heads, n.index_dim, n.d_model))
+        row = cells.setdefault("indexer", {"count": n.full_layers, "w": weights})
+        row[f"{phase.stem}kv"] = eq.index_bytes(n.batch, phase.positions, n.index_dim, n.index_width)
+        if phase.kind != "held":
+            row[f"{phase.stem}flops"] = eq.index_flops(n.batch, n.index_heads, n.index_dim, pairs)
+
+    def _picked(self, phase: PassPhase) -> Value:
+        """Query-key pairs that sparse attention keeps: at most `index_top_k` positions for a token."""
+        n = self.n
+        if phase.kind != "prefill":
+            return self._once(f"{phase.stem}picked", common.smaller(phase.positions, n.index_top_k))
+        picked = self._once("picked_pairs", eq.windowed_pairs(phase.positions, n.index_top_k))
+        if phase.cached is not None:
+            before = self._once("cached_picked", eq.windowed_pairs(phase.cached, n.index_top_k))
+            picked = self._once("new_picked", common.difference(picked, before))
+        return picked
 
     def _core(self, phase: PassPhase, positions: Value, pairs: Value) -> Cells:
         n, s = self.n, self.shape

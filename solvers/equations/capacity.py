@@ -102,6 +102,12 @@ def latent_token_bytes(layers, kv_rank, rope, width):
     return layers * (kv_rank + rope) * width
 
 
+@equation("byte", width="byte", index_width="byte", cite="deepseekv32")
+def sparse_token_bytes(layers, kv_rank, rope, width, index_dim, index_width):
+    """The same where an indexer keeps a key of its own for every token."""
+    return layers * ((kv_rank + rope) * width + index_dim * index_width)
+
+
 @equation("")
 def group_size(windowed, full):
     """Layers in one group of the hybrid allocator."""

@@ -98,6 +98,24 @@ def latent_cache_split(batch, positions, kv_rank, rope, width, shards):
     return batch * positions * (kv_rank + rope) * width / shards
 
 
+@equation("", cite="deepseekv32")
+def indexer_elements(q_rank, heads, dim, d_model):
+    """Weights of sparse attention's indexer, one layer: queries, keys and the heads' weights."""
+    return q_rank * heads * dim + d_model * (dim + heads)
+
+
+@equation("FLOP", cite="deepseekv32")
+def index_flops(batch, heads, dim, pairs):
+    """FLOPs of scoring every position, one layer."""
+    return FLOP_PER_MAC * batch * heads * dim * pairs
+
+
+@equation("byte", width="byte", cite="deepseekv32")
+def index_bytes(batch, positions, dim, width):
+    """The indexer's keys of `positions` tokens of `batch` sequences, one layer."""
+    return batch * positions * dim * width
+
+
 @equation("")
 def qkv_width(heads, kv_heads, head_dim):
     """Columns of the fused query, key and value projection."""
