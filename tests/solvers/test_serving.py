@@ -277,3 +277,35 @@ def test_more_load_is_never_faster(zoo, load, more, prompt, output, model):
         assert 0 < out["step"].value <= out["tpot"].value * (1 + 1e-12)
         assert out["tpot_low"].value <= out["tpot"].value <= out["tpot_high"].value
         assert out["ttft"].value >= out["prefill"].value
+
+
+def test_sparse_attention_by_hand(replica):
+    # GLM-5: 78 layers, latent of 512 + 64; an indexer of 32 heads of 128 keeps 2048 positions. 8-bit weights, 16-bit cache.
+    s, n = replica("glm-5", B200, 8, 10_000, 2, 1, weight_format="fp8", kv_format="bf16")
+    d = Derivation()
+    out = serve(s, n, d)
+    cells = {name: dict(table) for table in d.tables for name, table in table.rows.items()}
+    assert cells["attention"]["kv"] == 2048 * 576 * 2
+    assert cells["indexer"]["kv"] == 10_001 * 128
+    assert cells["indexer"]["flops"] == 2 * 32 * 128 * 10_001
+    assert cells["indexer"]["w"] == 2048 * 32 * 128 + 6144 * (128 + 32)
+    # What is held grows with all positions: latents and the indexer's keys.
+    held = n.held_output.value
+    assert out["each"].value == pytest.approx(78 * (576 * 2 + 128) * (10_000 + held * 2))
+    # A short context is read whole.
+    short = n.replaced({"prompt": 1000.0})
+    again = Derivation()
+    serve(s, short, again)
+    assert again.tables[0].rows["attention"]["kv"] == 1001 * 576 * 2
+
+
+def test_a_gated_delta_layer_by_hand(zoo):
+    # Qwen3.5-397B: 16 key and 64 value heads of 128, hidden size 4096, a convolution of width 4.
+    model = zoo.get("models", "qwen3.5-397b-a17b")
+    key, value = 16 * 128, 64 * 128
+    projections = 4096 * (2 * key + 2 * value) + 4096 * 2 * 64 + (2 * key + value) * 4 + 2 * 64 + 128 + value * 4096
+    assert model.number("linear.projection_parameters").value == projections
+    # A 32-bit matrix of 128 x 128 a value head, and three 16-bit columns of the convolution.
+    assert model.number("linear.state_bytes").value == 64 * 128 * 128 * 4 + (2 * key + value) * 3 * 2
+    assert model.number("parameters").value == pytest.approx(397e9, rel=0.005)
+    assert model.number("active_parameters").value == pytest.approx(17e9, rel=0.03)

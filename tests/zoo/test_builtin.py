@@ -117,14 +117,15 @@ def matmul_parameters(entry):
         )
         attention = d * q + q * heads * (nope + rope) + d * (kv + rope) + kv * heads * (nope + v) + heads * v * d
     else:
-        attention = 2 * d * heads * c("head_dim") + 2 * d * c("kv_heads") * c("head_dim")
+        queries = 2 if entry.flag("config.gated_query") else 1
+        attention = (1 + queries) * d * heads * c("head_dim") + 2 * d * c("kv_heads") * c("head_dim")
+    recurrent = c("linear_layers") * entry.number("linear.projection_parameters").value if c("linear_layers") else 0
     if not entry.has("moe.experts"):
-        return attention_layers * attention + c("layers") * matrices * d * ffn
+        return attention_layers * attention + recurrent + c("layers") * matrices * d * ffn
     experts, wide, layers = (entry.number(f"moe.{k}").value for k in ("experts", "ffn", "layers"))
     shared = entry.number("moe.shared_ffn").value if entry.has("moe.shared_ffn") else 0
     dense = entry.number("moe.dense_layers").value if entry.has("moe.dense_layers") else 0
     moe = layers * (matrices * d * (experts * wide + shared) + d * experts)
-    recurrent = c("linear_layers") * entry.number("linear.projection_parameters").value if c("linear_layers") else 0
     return attention_layers * attention + recurrent + moe + dense * matrices * d * ffn
 
 
