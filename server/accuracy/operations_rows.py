@@ -1,4 +1,4 @@
-"""Predictions of published rows on energy, carbon, water and cost: calls of carbon, read in the row's unit."""
+"""Predictions of published rows on energy, carbon, water and cost: calls of carbon and serving_cost, read in the row's unit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from mlwalls.server.accuracy.report import Outcome, Scored, Skipped
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
+# Prompt tokens of a chat benchmark whose rows do not state them. Assumed.
+CHAT_PROMPT = 200
 # Of the GPU alone: what hosts and networks draw is no part of the row.
 DEVICE_ONLY = ["host=1e-9", "network=1e-9"]
 
@@ -71,26 +73,32 @@ def prompt(row: Row, zoo: Zoo) -> Outcome:
 
 
 def serving_energy(row: Row, zoo: Zoo) -> Outcome:
-    """Predict the GPU energy of a million output tokens, Wh, at the batch and time per token that the row states.
+    """Predict the GPU energy of a million output tokens, Wh, at the batch and median time per token that the row states.
 
-    The row's own power is not used: it is modelled, and the ends of the assumed utilization give the interval. The rows state the
-    median time per token, which leaves out the steps that carry prompts: predictions come out low by what prompts take.
+    The row's own power is not used: it is modelled; the ends of the assumed utilization give the interval. A median time leaves
+    out the steps that carry prompts: what those add is serving_cost's time per token with prompts over that without.
     """
     given = row["inputs"]
-    rate = {"tokens_per_s": given["running_batch"] / given["median_itl_ms"] * 1e3, "grid_g_per_kwh": [1]}
-    call = {
-        "hardware": given["gpu"],
-        "n_accelerators": given["num_gpus"],
-        "hours": 1,
-        "pue": 1,
-        "set": DEVICE_ONLY,
-        **rate,
-    }
+    batch, chip = given["running_batch"], {"hardware": given["gpu"], "n_accelerators": given["num_gpus"]}
+    serving = {"prompt_tokens": CHAT_PROMPT, "output_tokens": given["avg_output_tokens"], "concurrency": round(batch)}
+    serving |= {"model": _name(given["model"]), "weight_dtype": given["precision"].lower(), "usd_per_hour": 1, **chip}
+    mixed = _result("serving_cost", serving, zoo).tpot_ms
+    bare = _result("serving_cost", {**serving, "disaggregated": True}, zoo).tpot_ms
+    if mixed is None or bare is None:
+        return Skipped(row["id"], row["kind"], "the model does not fit")
+    rate = {"tokens_per_s": 1e3 * batch / given["median_itl_ms"] * bare / mixed, "grid_g_per_kwh": [1]}
+    call = {"hours": 1, "pue": 1, "set": DEVICE_ONLY, **chip, **rate}
 
     def energy(**utilization: float) -> float:
         return float(_result("carbon", {**call, **utilization}, zoo).energy_per_million_tokens_kwh * 1e3)
 
     return _scored(row, energy(), energy(utilization_percent=65), energy(utilization_percent=100))
+
+
+def _name(model: str) -> str:
+    """Return the zoo's name of a Hugging Face model; DeepSeek-V3.1 has V3's architecture."""
+    name = model.partition("/")[2].removesuffix("-FP8").removesuffix("-2507")
+    return "deepseek-v3" if name == "DeepSeek-V3.1" else name
 
 
 def bill(row: Row, zoo: Zoo) -> Outcome:
