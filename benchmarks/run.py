@@ -7,6 +7,7 @@ should take less than 1 ms, searches less than 20; a tool that calls itself slow
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,24 @@ def plans():
     return tried, time.perf_counter() - start
 
 
+def zoo_cost():
+    """What the zoo adds to a process: milliseconds to import it and read every kind, and MB of memory."""
+    code = (
+        "import resource, time, json, pydantic\n"
+        "rss = lambda: int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize() / 1e6\n"
+        "before, start = rss(), time.perf_counter()\n"
+        "from mlwalls.zoo import Zoo\n"
+        "zoo = Zoo.builtin()\n"
+        "[zoo.entries(kind) for kind in zoo.kinds], zoo.source('williams2009'), zoo.resolve('hardware', 'h100')\n"
+        "print(json.dumps([(time.perf_counter() - start) * 1e3, rss() - before]))\n"
+    )
+    runs = [
+        json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    return [statistics.median(column) for column in zip(*runs, strict=True)]
+
+
 def every_tool(repeats):
     """Milliseconds of one answer with its work printed, for the example of every registered tool, and its limit."""
     from mlwalls.solvers.answers import answer_data
@@ -113,7 +132,7 @@ def main():
         first["bare"].append(anyio.run(first_answer, BARE, "echo", {"text": "x"}))
     ours, size = anyio.run(one_call, OURS, "roofline", GOOD, 300)
     bare, _ = anyio.run(one_call, BARE, "echo", {"text": "x" * size}, 300)
-    tools = every_tool(300)
+    tools, zoo = every_tool(300), zoo_cost()
     tried, took = min((plans() for _ in range(3)), key=lambda found: found[1])
     begun = {k: statistics.median(v) for k, v in first.items()}
     figures = {
@@ -128,6 +147,8 @@ def main():
         "plans_tried": tried,
         "plans_s": took,
         "answer_bytes": size,
+        "zoo_all_kinds_ms": zoo[0],
+        "zoo_all_kinds_mb": zoo[1],
         "tools": tools,
     }
     if options.json:

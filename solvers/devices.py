@@ -66,7 +66,8 @@ def resolve_device(
         raise CallError(
             "baseline_hardware" if prefix else "hardware",
             f"the zoo has no memory bandwidth for {entry.name}"
-            + (": its weights live in SRAM or are streamed." if entry.text("type") in ("wafer", "asic") else "."),
+            + (": its weights live in SRAM or are streamed" if entry.text("type") in ("wafer", "asic") else "")
+            + (", which wafer_scale computes." if entry.text("type") == "wafer" else "."),
             repair={"baseline_hardware" if prefix else "hardware": "nvidia-h100-sxm-80gb"},
         )
     n.zoo(f"{prefix}bandwidth", entry, "memory.bandwidth", "byte/s")
