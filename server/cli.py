@@ -75,6 +75,23 @@ def _parser() -> argparse.ArgumentParser:
     _zoo_option(call)
     call.set_defaults(run=_call)
 
+    sweep = commands.add_parser("sweep", help="a figure over lists, ranges or zoo selections, as CSV or JSON")
+    sweep.set_defaults(run=_sweep)
+    _zoo_option(sweep)
+    sweep.add_argument("tool")
+    sweep.add_argument("arguments", nargs="*", metavar="argument=value")
+    sweep.add_argument(
+        "--over", action="append", required=True, metavar="NAME=VALUES", help="1,2,4; 1..64:7; zoo where …"
+    )
+    sweep.add_argument(
+        "--metric", action="append", default=[], metavar="FIGURE", help="figure to list; may be repeated"
+    )
+    sweep.add_argument("--out", type=Path, metavar="FILE", help=".csv or .json (default: CSV on standard output)")
+    sweep.add_argument("--keep", type=Path, metavar="DIR", help="keep finished parts here, and go on from them")
+    sweep.add_argument("--part", type=int, default=50_000, metavar="POINTS", help="points a part (default 50000)")
+    sweep.add_argument("--engine", choices=("local", "dask"), default="local")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, e.g. tcp://box:8786")
+
     verify = commands.add_parser("verify", help="recompute an answer from the answer alone")
     verify.add_argument("file", help="JSON file, or - for standard input")
     verify.set_defaults(run=_verify)
@@ -138,11 +155,21 @@ def _complain(text: str) -> int:
     return USAGE
 
 
+def _zoo_paths(parsed: argparse.Namespace) -> list[Path]:
+    return getattr(parsed, "zoo", None) or [Path(p) for p in os.environ.get("MLWALLS_ZOO", "").split(os.pathsep) if p]
+
+
 def _facts(parsed: argparse.Namespace) -> Zoo:
     from mlwalls.zoo import Zoo
 
-    named = getattr(parsed, "zoo", None) or [Path(p) for p in os.environ.get("MLWALLS_ZOO", "").split(os.pathsep) if p]
+    named = _zoo_paths(parsed)
     return Zoo.layered(named) if named else Zoo.builtin()
+
+
+def _sweep(parsed: argparse.Namespace) -> int:
+    from mlwalls.server.sweep_command import command
+
+    return command(parsed, lambda: _facts(parsed), _zoo_paths(parsed), _complain)
 
 
 def _serve(parsed: argparse.Namespace) -> int:

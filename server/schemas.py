@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from mlwalls.solvers.schemas import client_schema
 
-# Limits that nobody meets by accident (far maxima, counts below 1) stay out of what a model reads; calls are checked against them
-# all the same.
+# Limits that nobody meets by accident (far maxima, counts below 1, long lists) stay out of what a model reads; calls are checked
+# against them all the same.
 FAR = 1000
 COMMON = ("set", "define", "detail")
 
@@ -31,7 +31,9 @@ def _unsaid(keyword: str, value: Any) -> bool:
     if keyword in ("maximum", "maxLength"):
         return bool(value >= FAR)
     return (
-        (keyword == "default" and value == "")
+        (keyword == "default" and value in ("", False, "default"))
+        or (keyword == "maxItems" and value > 3)
+        or (keyword == "minItems" and value == 1)
         or (keyword == "minimum" and value in (0, 1))
         or (keyword == "exclusiveMinimum" and value == 0)
     )
@@ -74,7 +76,7 @@ def answer_schema(result: type[BaseModel]) -> dict[str, Any]:
             "verdict": {"type": "string"},
             "feasible": {"type": "boolean"},
             "binding_wall": wall,
-            "result": client_schema(result),
+            "result": {k: v for k, v in client_schema(result).items() if k != "description"},
             "work": texts | {"description": "The calculation as a program, a line an origin or step."},
             "sources": texts,
             "warnings": texts,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from mlwalls.solvers.arguments import ArgumentsError, checked
 from mlwalls.solvers.assignments import AssignmentError, read_assignments, write_assignments
@@ -17,6 +17,7 @@ from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.registry import solvers
 from mlwalls.solvers.schemas import client_schema
 from mlwalls.solvers.solver import Outcome, Presentation, Problem, Solver, SolverRequest
+from mlwalls.solvers.units import reduce_unit
 from mlwalls.solvers.words import SUFFIXES, symbol_of
 from mlwalls.zoo import Zoo
 
@@ -144,6 +145,12 @@ def outer_error(tool: str, arguments: Mapping[str, Any], error: CallError) -> Ca
     """Return an inner solver's error as one of the outer `scenario`."""
     nearest = f" Nearest valid: {', '.join(error.choices)}." if error.choices else ""
     repaired = {k: v for k, v in {**arguments, **error.repair}.items() if v not in ("", None)}
+    example = solvers()[tool].example
+    if repaired == arguments:
+        usual = {error.argument: example[error.argument]} if error.argument in example else {}
+        repaired = {k: v for k, v in arguments.items() if k != error.argument} | usual
+    if repaired == arguments:
+        repaired = dict(example)
     text = f"{tool}: {error.argument}: {error.problem}{nearest}"
     return CallError("scenario", text, repair={"scenario": write_assignments(repaired)})
 
@@ -268,3 +275,9 @@ def number_named(argument: str, name: str, known: Numbers, behind: Mapping[str, 
     fixed = [v if usable(v) else (get_close_matches(v, list(behind), 1, 0.4) or near)[0] for v in given] if near else []
     what = "is 0 here" if name in known else "names no number of this calculation"
     raise CallError(argument, f"{name!r} {what}.", choices=near, repair={argument: fixed})
+
+
+def default_sense(value: Value) -> Literal["at_most", "at_least"]:
+    """Return whether less or more of a figure is better, by its unit: rates and counts more; times, bytes and costs less."""
+    unit = reduce_unit(value.unit)
+    return "at_most" if unit in ("s", "byte", "USD", "J", "g", "kg") or unit.startswith("USD/") else "at_least"

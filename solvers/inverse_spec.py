@@ -24,6 +24,7 @@ from mlwalls.solvers.inner import (
     Inner,
     Lever,
     Metric,
+    default_sense,
     figures,
     find_metric,
     levers,
@@ -129,12 +130,9 @@ def resolve(request: InverseSpecRequest, zoo: Zoo) -> Problem:
 
 
 def _sense(value: Value, target: float) -> Sense:
-    unit = reduce_unit(value.unit)
-    if unit.endswith("/s"):
-        return "at_least"
-    if unit in ("s", "USD", "J", "g", "kg"):
-        return "at_most"
-    return "at_most" if value.value > target else "at_least"
+    if reduce_unit(value.unit) in ("", "byte"):
+        return "at_most" if value.value > target else "at_least"
+    return default_sense(value)
 
 
 def _one(unit: str) -> str:

@@ -18,26 +18,24 @@ from mlwalls.solvers.words import figure, first, fit_result, seconds
 class InverseResult(SolverResult):
     """Typed outputs; the `need_` lists are one entry a number solved for, in SI."""
 
-    metric: str = Field(description="The figure.")
-    unit: str = Field(description="Unit of target, base_value and limit_value.")
-    sense: str = Field(description="at_most or at_least.")
+    metric: str
+    unit: str = Field(description="Of target, base_value, limit_value.")
+    sense: str
     target: float
-    base_value: float = Field(description="The figure in the scenario; with whole numbers, at what was found.")
+    base_value: float = Field(description="At what was found, for a whole number.")
     need_rows: list[str] | None = None
     need_unit: list[str] | None = None
-    need_value: list[float] | None = Field(default=None, description="What each must be.")
-    need_times: list[float] | None = Field(default=None, description="The same over what it is.")
-    need_margin_percent: list[float] | None = Field(
-        default=None, description="How far the figure then is from the target."
-    )
-    need: int | None = Field(default=None, description="Whole number that meets the target.")
-    joint: float | None = Field(default=None, description="Factor on all together.")
-    limit_value: float | None = Field(default=None, description="The best figure when the target cannot be met.")
-    limited_by: str | None = Field(default=None, description="Part that remains then.")
-    hardware_rows: list[str] | None = Field(default=None, description="Accelerators that meet it, cheapest first.")
+    need_value: list[float] | None = None
+    need_times: list[float] | None = None
+    need_margin_percent: list[float] | None = Field(default=None, description="From the target.")
+    need: int | None = None
+    joint: float | None = None
+    limit_value: float | None = Field(default=None, description="Nearest, when the target cannot be met.")
+    limited_by: str | None = None
+    hardware_rows: list[str] | None = Field(default=None, description="Cheapest first.")
     hardware_margin_percent: list[float] | None = None
     hardware_price: list[str] | None = None
-    hardware_meeting: str | None = Field(default=None, description="How many of the zoo meet it.")
+    hardware_meeting: str | None = None
 
 
 class Inverse(dict[str, Value]):

@@ -24,6 +24,7 @@ BUILT_IN: tuple[str, ...] = (
     "sensitivity",
     "inverse_spec",
     "serving_cost",
+    "sweep",
 )
 
 

@@ -33,42 +33,32 @@ from mlwalls.zoo import Entry, Zoo
 class RooflineRequest(SolverRequest):
     """Arguments of the roofline tool."""
 
-    model: str = Field(
-        default="", description='Zoo model, e.g. "llama-3.1-8b", "resnet-50". Leave out for a custom kernel.'
-    )
-    hardware: str = Field(description='Zoo accelerator, e.g. "h100", "a100-sxm-80gb", "mi300x", "tpu v5e".')
-    baseline_hardware: str = Field(
-        default="", description='Second accelerator to compare with; adds the speedup over it, e.g. "a100".'
-    )
+    model: str = Field(default="", description='Zoo model, "llama-3.1-8b", "resnet-50"; none for a kernel.')
+    hardware: str = Field(description='Zoo accelerator, "h100", "tpu v5e".')
+    baseline_hardware: str = Field(default="", description='Compared with, "a100".')
     phase: Phase | None = Field(
         default=None,
-        description="decode (default for language models), prefill, training (one step), inference (a request).",
+        description="Default decode; training is a step, inference a request.",
     )
     batch_sizes: list[Annotated[int, Field(ge=1, le=MAX_BATCH)]] = Field(
         default=[1],
         min_length=1,
         max_length=16,
-        description="Sequences or samples in the pass, e.g. [1, 8, 64].",
+        description="Sequences or samples, [1, 8, 64].",
     )
     seq_len: int = Field(
         default=2048,
         ge=1,
         le=10_000_000,
-        description="Tokens of context (decode) or prompt (else), e.g. 2048.",
+        description="Tokens of context or prompt.",
     )
-    output_tokens: int = Field(
-        default=256, ge=1, le=1_000_000, description="Tokens generated, for phase=inference, e.g. 256."
-    )
-    n_accelerators: int = Field(default=1, ge=1, le=1024, description="Accelerators in tensor parallel, e.g. 8.")
-    weight_dtype: WeightFormat = Field(
-        default="native", description="Format of the stored weights; native is the checkpoint's own."
-    )
-    compute_dtype: ComputeFormat | None = Field(
-        default=None, description="Format of the arithmetic; default: the chip's best for the weights."
-    )
-    kv_dtype: KvFormat = Field(default="bf16", description="Format of the KV-cache.")
-    flops: float | None = Field(default=None, gt=0, le=1e30, description="Custom kernel: FLOPs, e.g. 1e12.")
-    bytes: float | None = Field(default=None, gt=0, le=1e30, description="Custom kernel: bytes moved, e.g. 4e9.")
+    output_tokens: int = Field(default=256, ge=1, le=1_000_000, description="Generated, for inference.")
+    n_accelerators: int = Field(default=1, ge=1, le=1024, description="Tensor parallel.")
+    weight_dtype: WeightFormat = Field(default="native", description="Stored weights.")
+    compute_dtype: ComputeFormat | None = Field(default=None, description="Arithmetic; default: the chip's best.")
+    kv_dtype: KvFormat = Field(default="bf16", description="KV-cache.")
+    flops: float | None = Field(default=None, gt=0, le=1e30, description="Of a kernel, 1e12.")
+    bytes: float | None = Field(default=None, gt=0, le=1e30, description="Of a kernel, 4e9.")
 
 
 def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:

@@ -17,22 +17,18 @@ from mlwalls.solvers.words import figure, first, fit_result, seconds
 class SensitivityResult(SolverResult):
     """Typed outputs; the `vary_` lists are one entry a number, strongest first."""
 
-    metric: str = Field(description="The figure.")
-    unit: str = Field(description="Unit of base_value.")
-    base_value: float = Field(description="The figure as it is.")
-    vary_rows: list[str] = Field(description="The numbers varied.")
-    vary_elasticity: list[float] = Field(description="Percent of change of the figure a percent of the number.")
-    vary_plus_percent: list[float] = Field(
-        description="Change of the figure when the number grows by finite_step_percent."
-    )
-    vary_minus_percent: list[float] = Field(description="The same when it shrinks by 10 %.")
-    finite_step_percent: float = Field(description="Finite step: 10, less where other equations apply within that.")
-    elasticity_ratio: float | None = Field(default=None, description="Strongest over second strongest.")
-    next_change: float | None = Field(
-        default=None, description="Factor on a number at which the nearest other regime begins."
-    )
+    metric: str
+    unit: str
+    base_value: float
+    vary_rows: list[str]
+    vary_elasticity: list[float] = Field(description="Percent a percent.")
+    vary_plus_percent: list[float] = Field(description="Change at +finite_step_percent.")
+    vary_minus_percent: list[float]
+    finite_step_percent: float = Field(description="10, or less where other equations apply.")
+    elasticity_ratio: float | None = Field(default=None, description="First over second.")
+    next_change: float | None = Field(default=None, description="Factor where the next regime begins.")
     next_change_is: str | None = None
-    elasticity_below: float | None = Field(default=None, description="Below that value, where it is within 10 %.")
+    elasticity_below: float | None = Field(default=None, description="Below it, where that is near.")
     elasticity_above: float | None = None
 
 

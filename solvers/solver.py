@@ -31,12 +31,12 @@ class SolverRequest(BaseModel):
     set_: list[str] = Field(
         default_factory=list,
         alias="set",
-        description='Replaces numbers of work: ["eta16=0.7"].',
+        description='Numbers of work: ["eta16=0.7"].',
     )
     define: list[Annotated[str, Field(max_length=100_000)]] = Field(
         default_factory=list,
         max_length=4,
-        description="Own zoo entries, YAML.",
+        description="Zoo entries, YAML.",
     )
     detail: Detail = Field(default="default", description="brief: no work.")
 
