@@ -24,8 +24,8 @@ INSTRUCTIONS = """\
 mlwalls calculates answers to quantitative questions about ML systems: every number has a source, the work is shown, the \
 error is stated.
 
-Call the tool whose description asks your question, rather than estimating; find_in_zoo has exact ids and cited figures of \
-hardware, models, grids, prices and more.
+Each tool's description is the question that it answers, better than an estimate; find_in_zoo has exact ids and cited figures \
+of hardware, models, grids, prices and more.
 
 Names may be typed as people say them ("h100", "llama3 70b"). In an answer, quote the verdict with its range, name the \
 binding wall, and cite the sources. feasible=false comes first: it says what is missing and what would work. floor is the \

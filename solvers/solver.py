@@ -138,7 +138,12 @@ class Solver:
         Raises:
             CallError: an argument has no answer; says which and how to repair the call.
         """
-        problem = self.resolve(request, zoo)
+        try:
+            problem = self.resolve(request, zoo)
+        except NonFiniteError as error:
+            argument, repair = ("set", {"set": []}) if request.set_ else (next(iter(self.example)), dict(self.example))
+            text = f"these arguments make the step {error.name!r} infinite or undefined. Give realistic numbers."
+            raise CallError(argument, text, repair=repair) from error
         problem.numbers.override(request.set_)
         derivation = Derivation()
         try:

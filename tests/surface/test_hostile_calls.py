@@ -22,3 +22,23 @@ def test_any_arguments(tool):
         attack(tool, data.draw(arguments(tool)))
 
     attacked()
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        (
+            "fleet_efficiency",
+            {"model": "llama-3.1-8b", "hardware": "h100", "n_accelerators": 1024, "set": ["spread=9e15"]},
+        ),
+        ("tail_latency", {"arrivals_per_s": 5e-324, "service_time_s": 0.4, "servers": 4}),
+        ("tail_latency", {"arrivals_per_s": 8, "service_time_s": 0.4, "servers": 10**400}),
+        ("roofline", {"model": "resnet-50", "hardware": "a100", "phase": "inference", "baseline_hardware": "a100"}),
+        ("quantization", {"model": "llama-3.1-8b", "hardware": "nrf52840", "scheme": "w4a16"}),
+        ("scaling_law", {"compute_flop": None, "\ud800": "\ud800"}),
+        ("carbon", {"energy_kwh": 1000}),
+        ("find_in_zoo", {"where": {"a": 1}, "query": "\x00"}),
+    ],
+)
+def test_what_was_found_once(tool, arguments):
+    attack(tool, arguments)
