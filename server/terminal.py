@@ -7,6 +7,8 @@ import shlex
 import textwrap
 from typing import Any
 
+from mlwalls.solvers.walls import WALLS
+
 WIDTH = 100
 
 
@@ -15,7 +17,8 @@ def answer_text(tool: str, arguments: dict[str, Any], answer: dict[str, Any], fa
     if "verdict" not in answer:
         return fallback
     wall = answer["binding_wall"]
-    share = f", {100 * wall['share']:.0f} % of the expected time" if "share" in wall else ""
+    whole = "total" if WALLS[wall["slug"]].domain == "operations" else "expected time"
+    share = f", {100 * wall['share']:.0f} % of the {whole}" if "share" in wall else ""
     lines = [textwrap.fill(answer["verdict"], WIDTH), ""]
     lines.append(f"Binding wall: {wall['name']} (wall {wall['number']} of 22{share})")
     if "work" in answer:

@@ -67,6 +67,7 @@ class Structure:
     energy_given: bool
     power_given: bool
     timed: bool
+    made: bool
     places: tuple[str, ...]
     first: str
     compared: bool
@@ -90,11 +91,13 @@ def resolve(request: CarbonRequest, zoo: Zoo) -> Problem:
         scenario["hardware"] = hardware.id
     timed = request.hours is not None
     _energy(request, n, hardware, warnings)
-    if timed:
+    made = timed and (hardware is None or rated_path(hardware) != "power.system")
+    if made:
         _manufacture(n, zoo, hardware)
-    elif request.energy_kwh is not None:
-        warnings.append("hours not given: manufacture left out")
+    else:
         n.defined("left_out", 0, "kg")
+        why = "of a whole system is not known: left out" if timed else "left out: hours not given"
+        warnings.append(f"manufacture {why}")
     named = [place(zoo, text, request.regions, warnings) for text in request.regions]
     places = _places(request, named)
     _water(request, zoo, n, named, warnings)
@@ -110,6 +113,7 @@ def resolve(request: CarbonRequest, zoo: Zoo) -> Problem:
         request.energy_kwh is not None,
         request.power_w is not None,
         timed,
+        made,
         tuple(p.symbol for p in ranked),
         places[0].symbol,
         len(ranked) > 1 and ranked[0].figures[0].value > 0,
@@ -254,7 +258,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     modelled = not s.energy_given and not s.power_given
     for bound, share in (("low", "least"), ("high", "most")):
         out[bound] = d.step(bound, _there(n, machines, s.first, bound, share if modelled else ""))
-    if s.timed:
+    if s.made:
         law = eq.manufactured(n.chip, n.server, n.per_server, used, n.life, n.in_use)
         out["embodied"] = d.step("embodied", law)
         total = d.step("carbon", common.sum_of_two(operational, out["embodied"]))

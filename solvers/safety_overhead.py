@@ -32,6 +32,11 @@ from mlwalls.solvers.words import figure, first, fit_result, seconds
 from mlwalls.zoo import Zoo
 
 Method = Literal["per_sample", "ghost", "book_keeping"]
+METHODS = {
+    "per_sample": "with a gradient of every sample",
+    "ghost": "with ghost clipping",
+    "book_keeping": "by book-keeping",
+}
 STUDY: dict[str, str] = {
     "per_sample": "dp-sgd-per-sample",
     "ghost": "dp-sgd-ghost",
@@ -256,7 +261,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
 def _present_private(c: Context, out: Outcome) -> Presentation:
     low, middle, high = (first(out[f"slowdown{name}"]) for name in ("_low", "", "_high"))
     sentence = (
-        f"DP-SGD by {(c.request.dp_method or '').replace('_', ' ')} takes {figure(middle)} times as long ({figure(low)} to "
+        f"DP-SGD {METHODS[c.request.dp_method or 'ghost']} takes {figure(middle)} times as long ({figure(low)} to "
         f"{figure(high)}, published)"
     )
     if "private" in out:

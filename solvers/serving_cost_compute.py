@@ -232,9 +232,9 @@ def _prices(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> N
     prompt = d.step("prompt_cost", eq.cost_of(n.tp, price, out["prompt_spent"], prefill))
     output = d.step("output_cost", eq.cost_of(n.tp, price, out["output_spent"], decode))
     query = out["query"] = d.step("query", common.sum_of_two(prompt, output))
-    out["binding_share"] = d.step("binding_share", common.ratio(output, query))
     out["query_low"] = d.step("query_low", serving_eq.below(query, n.spread_low, n.widen))
     out["query_high"] = d.step("query_high", node_eq.upper_bound(query, n.spread_high, n.widen))
+    out["output_cost"] = output
     out["input_price"] = d.step("input_price", eq.per_token(prompt, n.prompt))
     out["output_price"] = d.step("output_price", eq.per_token(output, n.output))
     if s.load:

@@ -75,7 +75,8 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         f"{first(out['decoding']):,.0f} sequences a replica at {seconds(first(out['tpot']))} a token, first token after "
         f"{seconds(first(out['ttft']))}.{_load(problem, out)}{_besides(c, out)}"
     )
-    binding = Binding("economic_cost", "Batching", first(out["binding_share"]))
+    decoding = first(out["output_cost"]) > 0.5 * first(out["query"])
+    binding = Binding("economic_cost", "Batching" if decoding else "Serving (two phases)")
     return Presentation(sentence, True, binding, fit_result(ServingCostResult, out, {}, {"short_gb"}))
 
 

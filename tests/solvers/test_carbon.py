@@ -221,6 +221,12 @@ def test_energy_alone_has_no_manufacture_to_add(ask):
     assert verify(answer).ok, verify(answer).text()
 
 
+def test_the_manufacture_of_a_wafer_is_not_made_up(ask):
+    answer = ask("carbon", hardware="cerebras-cs-3", hours=10, grid_g_per_kwh=[100])
+    assert "embodied_t" not in answer["result"]
+    assert any("manufacture" in w for w in answer["warnings"])
+
+
 @pytest.mark.parametrize(
     ("changed", "brief"),
     [
