@@ -85,7 +85,7 @@ class Numbers(Mapping[str, Value]):
         """Add an assumption with its plausible range."""
         return self._put(symbol, number, unit, Origin("assumed", source=source, low=low, high=high))
 
-    def chosen(self, symbol: str, number: float, unit: str = "") -> Value:
+    def chosen(self, symbol: str, number: float | list[int], unit: str = "") -> Value:
         """Add what a search found: assumed, with the search's own line for the rest."""
         return self._put(symbol, number, unit, Origin("assumed"))
 

@@ -404,3 +404,14 @@ def test_random_requests_verify_and_add_up(ask, model, hardware, count, seq_len,
     result = answer["result"]
     assert total(result) == pytest.approx(result["delivered_s"], rel=1e-4)
     assert answer["feasible"] is (result["headroom_gb"] >= 0)
+
+
+def test_a_run_is_consistent_with_its_utilization(ask):
+    # time x accelerators x peak x MFU x goodput are the FLOPs: 6 x (products + attention over the full square + head) a token.
+    call = {"model": "llama-3.1-70b", "hardware": "h100", "n_accelerators": 512, "total_tokens": 1.24e12}
+    r = ask("fleet_efficiency", **call)["result"]
+    matmuls = 80 * 8192 * ((64 + 16) * 128 + 64 * 128 + 3 * 28672)
+    each = 6 * (matmuls + 80 * 2 * 64 * 128 * 4096 + 8192 * 128256)
+    spent = r["run_days"] * 86400 * 512 * 989.4e12 * r["mfu_percent"] / 100 * r["goodput_percent"] / 100
+    assert spent == pytest.approx(1.24e12 * each, rel=1e-4)
+    assert r["accelerator_time_h"] == pytest.approx(r["run_days"] * 24 * 512, rel=1e-5)
