@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -181,8 +182,8 @@ def _parsed(value: Any) -> float | int | None:
 
 def _rescaled(value: float | int, schema: Mapping[str, Any], example: Any) -> float | None:
     """Return the value with its point moved as percent and SI prefixes move it, within range and near what is usual."""
-    usual = _fallback(schema, example)
-    if not 0 < value < 1e60 or usual <= 0:
+    usual = _usual(schema, example)
+    if not 0 < value < 1e60 or usual is None or usual <= 0:
         return None
     moved = [float(f"{value * scale:.12g}") for scale in _SCALES]
     fitting = [number for number in moved if not _outside(number, schema)]
@@ -196,10 +197,17 @@ def _outside(value: float | int, schema: Mapping[str, Any]) -> bool:
 
 
 def _fallback(schema: Mapping[str, Any], example: Any) -> Any:
-    for candidate in (schema.get("default"), None if example is _MISSING else example, schema.get("minimum")):
-        if isinstance(candidate, (int, float)):
+    usual = _usual(schema, example)
+    return next((n for n in (usual, schema.get("minimum")) if isinstance(n, (int, float))), 1)
+
+
+def _usual(schema: Mapping[str, Any], example: Any) -> float | int | None:
+    """Return the default, the tool's example or the description's "e.g. 7e9", in that order."""
+    said = re.search(r"e\.g\. \[?([0-9][0-9.e+]*)", schema.get("description", ""))
+    for candidate in (schema.get("default"), example, _parsed(said[1].rstrip(".")) if said else None):
+        if isinstance(candidate, (int, float)) and not isinstance(candidate, bool) and not _outside(candidate, schema):
             return candidate
-    return 1
+    return None
 
 
 def _range(schema: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ def _validator(tool):
 
 
 @cache
-def _bases(tool):
+def bases(tool):
     """Calls that work: the tool's example and what the scenarios ask of it."""
     from pathlib import Path
 
@@ -137,7 +137,7 @@ JUNK = st.recursive(
 def _symbols(tool):
     """Names that a `set` may replace: those printed before the steps of calls that work, and a few that are none."""
     found = {"bandwidth", "nonsense", "", "a b", "eta16"}
-    for base in _bases(tool):
+    for base in bases(tool):
         result = call(tools()[tool], base)
         for line in (result.structured_content or {}).get("work", []):
             if re.match(r"(zoo|you|defined|calibrated|assumed)\b", line):
@@ -149,7 +149,7 @@ def _symbols(tool):
 def arguments(draw, tool):
     """Arguments for a tool: a call that works, with some of them replaced, left out, misspelt or nonsense."""
     properties = tools()[tool].arguments["properties"]
-    given = dict(draw(st.sampled_from(_bases(tool))))
+    given = dict(draw(st.sampled_from(bases(tool))))
     for name in draw(st.lists(st.sampled_from(sorted(properties)), max_size=5, unique=True)):
         if name == "set" and draw(st.booleans()):
             given[name] = draw(st.lists(_assignment(_symbols(tool)), max_size=3))
