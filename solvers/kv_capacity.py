@@ -255,8 +255,8 @@ def _activation(s: Structure, n: Numbers, d: Derivation) -> Value:
 
 
 def _tokens(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
-    low = d.step("pool_low", common.difference(out["pool"], n.pool_below))
-    high = d.step("pool_high", common.sum_of_two(out["pool"], n.pool_above))
+    low = out["pool_low"] = d.step("pool_low", common.difference(out["pool"], n.pool_below))
+    high = out["pool_high"] = d.step("pool_high", common.sum_of_two(out["pool"], n.pool_above))
     unit, every = out["kv_token"], n.one
     if s.hybrid:
         size = d.step("group", eq.group_size(n.window_layers, n.full_layers))
@@ -280,8 +280,8 @@ def _states(n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
     state = out["state"] = d.step("state", eq.recurrent_state(n.linear_layers, n.state_bytes, n.tp))
     length = d.step("rounded", eq.whole_blocks(n.context, n.block))
     out["sequence"] = d.step("sequence", eq.sequence_with_state(length, out["kv_token"], state))
-    low = d.step("pool_low", common.difference(out["pool"], n.pool_below))
-    high = d.step("pool_high", common.sum_of_two(out["pool"], n.pool_above))
+    low = out["pool_low"] = d.step("pool_low", common.difference(out["pool"], n.pool_below))
+    high = out["pool_high"] = d.step("pool_high", common.sum_of_two(out["pool"], n.pool_above))
     for name, pool in (("max_sequences", out["pool"]), ("sequences_low", low), ("sequences_high", high)):
         out[name] = d.step(name, eq.sequences_in(pool, out["sequence"]))
     for name, held in (("cache", "max_sequences"), ("cache_low", "sequences_low"), ("cache_high", "sequences_high")):

@@ -15,9 +15,9 @@ Scorer = Callable[[Row, Zoo], Outcome]
 
 def scorers() -> dict[str, Scorer]:
     """Return what predicts each kind of row."""
-    from mlwalls.server.accuracy import operations_rows, serving_rows, training_rows
+    from mlwalls.server.accuracy import node_rows, operations_rows, serving_rows, training_rows
 
-    return {**training_rows.SCORERS, **serving_rows.SCORERS, **operations_rows.SCORERS}
+    return {**training_rows.SCORERS, **serving_rows.SCORERS, **operations_rows.SCORERS, **node_rows.SCORERS}
 
 
 def score(text: str, zoo: Zoo) -> list[Outcome]:
@@ -44,6 +44,7 @@ def _rows(text: str) -> list[dict[str, Any]]:
     import yaml
 
     from mlwalls.server.accuracy import FormatError
+    from mlwalls.server.accuracy.node_rows import as_published
 
     try:
         loaded = yaml.safe_load(text)
@@ -52,6 +53,7 @@ def _rows(text: str) -> list[dict[str, Any]]:
     rows = loaded.get("rows") if isinstance(loaded, dict) else None
     if not isinstance(rows, list) or not rows:
         raise FormatError("expected a CSV of serving latencies (id,backend,…) or YAML with a list under `rows:`")
+    rows = [as_published(row) for row in rows]
     for at, row in enumerate(rows, 1):
         problem = _problem(row)
         if problem:

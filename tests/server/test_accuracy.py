@@ -141,3 +141,21 @@ def test_rows_that_leave_something_open_say_what(zoo, tmp_path, kind, inputs, sa
     assert isinstance(outcome, Skipped)
     assert not outcome.excluded
     assert said in outcome.reason
+
+
+def test_cache_pools_that_an_engine_printed(zoo):
+    outcomes = score_file(ROWS.parent.parent / "kv_pool" / "rows.yaml", zoo)
+    scored = [row for row in outcomes if isinstance(row, Scored)]
+    assert len(scored) >= 15
+    errors = sorted(abs(row.error) for row in scored)
+    assert errors[len(errors) // 2] <= 0.02 and errors[-1] <= 0.06
+    skipped = {row.reason for row in outcomes if isinstance(row, Skipped)}
+    assert any("refused" in reason for reason in skipped) and any("0.18" in reason for reason in skipped)
+
+
+def test_decode_rates_of_wafer_scale_systems(zoo):
+    outcomes = score_file(ROWS.parent.parent / "wafer" / "rows.yaml", zoo)
+    assert all(isinstance(row, Scored) for row in outcomes)
+    # One free number a generation of software: within a factor of two or so, and said so.
+    assert all(abs(row.error) < 1 for row in outcomes)
+    assert sum(bool(row.covered) for row in outcomes) >= 0.8 * len(outcomes)
