@@ -17,11 +17,12 @@ Prices are dated listings of the zoo, or owned: the accelerator with its share o
 amortized, maintained, powered through the building's PUE, hosted [Barroso 2018].
 
 Not modelled: cost of capital, staff, egress, discounts, autoscaling, routing between replicas, several link domains (all-to-all
-across nodes is taken at the scale-up link's rate), different lengths in a batch.
+across nodes is taken as hidden behind computing), different lengths in a batch.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -150,12 +151,9 @@ def _load(request: ServingCostRequest, n: Numbers, warnings: list[str]) -> None:
 def _served(request: ServingCostRequest, n: Numbers, model: Entry, hardware: Entry, warnings: list[str]) -> Serving:
     ranks = request.n_accelerators
     domain = int(hardware.number("link.domain").value) if hardware.has("link.domain") else 8
-    spread = model.text("config.attention") == "mla" and ranks > domain
-    if ranks > domain:
-        warnings.append(f"extrapolated: {ranks} accelerators are more than the {domain} of one scale-up link domain")
-    if spread:
-        warnings.append("attention taken as data parallel over the accelerators, experts spread over them")
-    return resolve_serving(
+    wide = ranks > domain
+    spread = wide and model.text("config.attention") == "mla"
+    served = resolve_serving(
         n,
         model,
         hardware,
@@ -165,6 +163,27 @@ def _served(request: ServingCostRequest, n: Numbers, model: Entry, hardware: Ent
         data_parallel=spread,
         cached=bool(request.cached_percent),
     )
+    if wide:
+        n.assumed("widen", 2, 1, 3, source="cal_serving")
+        warnings.append(f"extrapolated: {ranks} accelerators are more than the {domain} of one scale-up link domain")
+    if spread:
+        return _spread(served, n, ranks, warnings)
+    if wide:
+        n.assumed("link", 50e9, 25e9, 100e9, "byte/s")
+        warnings.append("links taken at 50 GB/s an accelerator, as between nodes")
+    return served
+
+
+def _spread(served: Serving, n: Numbers, ranks: int, warnings: list[str]) -> Serving:
+    """Take experts over many nodes: each rank schedules and routes its own tokens, half a batch hides the other's exchange."""
+    for name in ("t_sequence", "route_bytes"):
+        if name in n:
+            group = n[name]
+            n.assumed(name, group.value / ranks, group.value / ranks, group.value, group.unit, "cal_serving")
+    warnings.append(
+        "attention data parallel, experts over all accelerators; their exchange taken as hidden behind computing"
+    )
+    return replace(served, law=replace(served.law, all_reduces=0))
 
 
 def _draft(request: ServingCostRequest, zoo: Zoo, n: Numbers, hardware: Entry, warnings: list[str]) -> Serving | None:
