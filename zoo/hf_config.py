@@ -41,6 +41,6 @@ class Config:
         return value
 
 
-def derived(count: float) -> dict[str, Any]:
+def derived(count: float, note: str = COUNTED) -> dict[str, Any]:
     """Return a number of an entry that was counted from the configuration."""
-    return {"value": float(count), "source": SOURCE, "basis": "derived", "note": COUNTED}
+    return {"value": float(count), "source": SOURCE, "basis": "derived", "note": note}

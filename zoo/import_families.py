@@ -121,8 +121,9 @@ def whisper(c: Config) -> dict[str, Any]:
         )
     encoder = 3 * mels * d + d + 3 * d * d + d + frames * d + layers * (4 * d * d + 3 * d + 2 * d * ffn + ffn + 5 * d)
     decoder = (vocab + words) * d + layers * (8 * d * d + 6 * d + 2 * d * ffn + ffn + 7 * d)
+    once = f"30 s encoded and the decoder once over {words} tokens; generation repeats the decoder"
     tally = tally_whisper(layers, d, mels, vocab, words, frames)
     return {
         "parameters": derived(encoder + decoder + 4 * d),
-        "sample": {"flops": derived(2 * tally.macs), "activation_elements": derived(tally.elements)},
+        "sample": {"flops": derived(2 * tally.macs, once), "activation_elements": derived(tally.elements)},
     }
