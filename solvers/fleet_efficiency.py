@@ -271,7 +271,7 @@ class _Search:
             own.override(self.assigned)
             return own
 
-        return fastest(limits, given, self.base, recompute, zero, numbers, compute, near)
+        return fastest(limits, given, self.base, recompute, zero, numbers, _step_and_memory, near)
 
     def grown(self, limits: Model) -> int | None:
         """The fewest accelerators, doubling, that hold the model with a plan of their own."""
@@ -284,26 +284,29 @@ class _Search:
         return None
 
 
+def _step_and_memory(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
+    t = training_step(s, n, d)
+    return t.out | {"dp": t.dp, "steps": t.steps, "tokens": t.tokens} | training_memory(s, n, d, t)
+
+
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out time, memory, failures and the waterfall; keys are the results' symbols."""
-    t = training_step(s, n, d)
-    out = dict(t.out)
-    out |= {"dp": t.dp, "steps": t.steps}
-    out |= training_memory(s, n, d, t)
+    out = _step_and_memory(s, n, d)
+    step = out["step"]
     out |= step_failures(s, n, d)
-    out["delivered"] = d.step("delivered", eq.delivered_step(t.step, out["goodput"]))
-    out["failures"] = d.step("failures", common.difference(out["delivered"], t.step))
+    out["delivered"] = d.step("delivered", eq.delivered_step(step, out["goodput"]))
+    out["failures"] = d.step("failures", common.difference(out["delivered"], step))
     spread = d.step("spread_here", common.product(n.spread, n.widen)) if s.outside else n.spread
-    out["step_low"] = d.step("step_low", fleet_eq.shrunk(t.step, spread))
-    out["step_high"] = d.step("step_high", fleet_eq.stretched(t.step, spread))
+    out["step_low"] = d.step("step_low", fleet_eq.shrunk(step, spread))
+    out["step_high"] = d.step("step_high", fleet_eq.stretched(step, spread))
     if s.run:
-        out["run"] = d.step("run", eq.run_time(out["delivered"], n.total, t.tokens))
+        out["run"] = d.step("run", eq.run_time(out["delivered"], n.total, out["tokens"]))
         out["accelerator_time"] = d.step("accelerator_time", eq.accelerator_time(out["run"], n.accelerators))
     largest = d.choose("largest_loss", "max", [out[k] for k in LOSSES if k in out])
     out["binding_share"] = d.step("binding_share", common.ratio(largest.value, out["delivered"]))
     if d.record and s.chosen is not None:
-        tried, second, step = s.chosen
-        d.tried("plans", tried, "lowest", t.step, dict(second), step)
+        tried, second, at_second = s.chosen
+        d.tried("plans", tried, "lowest", step, dict(second), at_second)
     return out
 
 

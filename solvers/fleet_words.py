@@ -29,6 +29,8 @@ MEMORY = {
     "activations": "activations",
     "logits": "logits",
 }
+# A job that is useful less than this share of its time gets nowhere.
+LEAST_GOODPUT = 0.01
 ARGUMENTS = {"tp": "tensor_parallel", "pp": "pipeline_parallel", "microbatch": "microbatch"}
 RECOMPUTE = {
     "none": "no recomputation",
@@ -135,6 +137,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     subject: Subject = problem.context
     r, found = subject.request, subject.found
     fits = first(out["headroom"]) >= 0
+    trains = first(out["goodput"]) >= LEAST_GOODPUT
     losses = [k for k in LOSSES if k in out]
     ranked = sorted(losses, key=lambda k: first(out[k]), reverse=True)
     delivered = first(out["delivered"])
@@ -158,6 +161,10 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     if not fits:
         sentence = _short(subject, out) + sentence
         binding = Binding("memory_capacity", binding.slug)
+    if not trains:
+        binding = Binding("reliability", binding.slug)
+        every = seconds(first(out["mtbf"]))
+        sentence = f"Hardly trains: a failure every {every}, restarts and checkpoints in between. {sentence}"
     if subject.wrong:
         sentence = f"Impossible: {'; '.join(subject.wrong)}. The nearest plan that works: {sentence}"
     extra: dict[str, Any] = {"plan": _text(found), "fits": fits}
@@ -176,7 +183,8 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         sentence += f" MFU and goodput by accelerators: {said}."
     elif found.second and not subject.wrong:
         extra["runner_up"] = f"{plan_text(found.second)}: {figure(found.second_step)} s"
-    return Presentation(sentence, fits and not subject.wrong, binding, fit_result(FleetResult, out, extra, set()))
+    possible = fits and trains and not subject.wrong
+    return Presentation(sentence, possible, binding, fit_result(FleetResult, out, extra, set()))
 
 
 def _short(subject: Subject, out: Outcome) -> str:

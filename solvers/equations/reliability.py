@@ -74,8 +74,10 @@ def daly_interval(young, save, mtbf):
 
 @equation("", interval="s", mtbf="s", restart="s", save="s", cite="daly2006", wall="reliability")
 def goodput(interval, mtbf, restart, save):
-    """Share of the time that trains, exact for exponential failures that strike restarts and checkpoints too."""
-    return interval / mtbf * exp(-restart / mtbf) / (exp((interval + save) / mtbf) - 1)
+    """Share of the time that trains, exact for exponential failures, in restarts and checkpoints too; never quite nothing."""
+    return maximum(
+        interval / mtbf * exp(-(restart + interval + save) / mtbf) / (1 - exp(-(interval + save) / mtbf)), 1e-12
+    )
 
 
 @equation("s", step="s")

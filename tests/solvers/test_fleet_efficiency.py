@@ -136,6 +136,15 @@ def test_dalys_interval_is_best_by_the_exact_goodput():
     assert goodput(daly) > max(goodput(0.9 * daly), goodput(1.1 * daly))
 
 
+@pytest.mark.parametrize("hours", ["0.001", "1e-10", "1"])
+def test_a_job_that_fails_before_it_restarts_is_infeasible(ask, hours):
+    answer = ask("fleet_efficiency", model="llama-3.1-70b", hardware="h100", n_accelerators=1024, failures=[hours])
+    assert answer["feasible"] is False
+    assert answer["verdict"].startswith("Hardly trains")
+    assert answer["binding_wall"]["slug"] == "reliability"
+    assert verify(answer).ok
+
+
 KORTHIKANTI = {
     # model, tp, pp, interleave, micro-batch: Figure 1 and Table 4
     "22B": (48, 6144, 64, 8, 1, 1, 4),
