@@ -33,7 +33,10 @@ def training_memory(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> di
         law = eq.activations(t.m, stored, n.layers)
     fullest = out["activations"] = d.step("activations", law)
     if s.pp:
-        last = d.step("last_stage", eq.last_stage(t.m, stored, n.layers, n.pp, n.vocab, n.tp))
+        law = eq.last_stage(t.m, stored, n.layers, n.pp, n.vocab, n.tp)
+        if s.zero == 3:
+            law = eq.last_stage_outputs(t.m, stored, n.layers, n.pp, n.vocab, n.tp, t.steps)
+        last = d.step("last_stage", law)
         fullest = d.choose("fullest", "max", [fullest, last]).value
         dynamic = [fullest]
     else:

@@ -138,6 +138,12 @@ def last_stage(m, stored, layers, pp, vocab, tp):
     return m * stored * layers / pp + LOGITS * m * vocab / tp
 
 
+@equation("byte", stored="byte", wall="memory_capacity")
+def last_stage_outputs(m, stored, layers, pp, vocab, tp, steps):
+    """The same where the schedule keeps the outputs of all micro-batches in 16 bit, as sharded pipelines do."""
+    return m * stored * layers / pp + (LOGITS + where(pp > 1, BYTES_16 * steps, 0 * BYTES_16)) * m * vocab / tp
+
+
 @equation("byte", wall="memory_capacity")
 def logits(m, vocab, tp):
     """Logits in 16 bit and fp32, softmax and gradient."""
