@@ -181,8 +181,16 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         scenario["network"] = network
     if not wrong:
         scenario |= plan_arguments(found, limits, request.set_)
-    subject = Subject(model.name, hardware.name, request, found, limits, tuple(wrong), nearest, grown)
+    why = _why(structure, numbers, found) if chosen else ""
+    subject = Subject(model.name, hardware.name, request, found, limits, tuple(wrong), nearest, grown, why)
     return Problem(structure, numbers, warnings, scenario, subject)
+
+
+def _why(s: Structure, n: Numbers, found: Found) -> str:
+    """Name the loss that grows most from the best plan to the second."""
+    best = compute(s, n, Derivation(record=False))
+    second = compute(s, n.replaced({k: float(v) for k, v in found.second.items()}), Derivation(record=False))
+    return max((k for k in LOSSES if k in best), key=lambda k: float(second[k].value) - float(best[k].value))
 
 
 def _array(numbers: list[int]) -> Any:

@@ -48,6 +48,7 @@ class Subject:
         wrong: what makes the caller's plan impossible; `found` is then the nearest plan that is not.
         nearest: the nearest plan that fits, where the caller's does not.
         grown: how many accelerators hold the model, where these do not.
+        why: the loss that the second best plan has more of.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Subject:
     wrong: tuple[str, ...]
     nearest: Found | None
     grown: int | None
+    why: str
 
 
 class FleetResult(SolverResult):
@@ -182,7 +184,9 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         said = ", ".join(f"{n:,.0f}: {figure(mfu)} and {figure(good)} %" for n, mfu, good in pairs)
         sentence += f" MFU and goodput by accelerators: {said}."
     elif found.second and not subject.wrong:
-        extra["runner_up"] = f"{plan_text(found.second)}: {figure(found.second_step)} s"
+        extra["runner_up"] = (
+            f"{plan_text(found.second)}: {figure(found.second_step)} s, loses more to {LOSSES[subject.why][0]}"
+        )
     possible = fits and trains and not subject.wrong
     return Presentation(sentence, possible, binding, fit_result(FleetResult, out, extra, set()))
 

@@ -11,9 +11,12 @@ from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.fleet_efficiency import compute
 from mlwalls.solvers.fleet_plans import SIZES, Model, possible, problems
+from mlwalls.solvers.fleet_words import LOSSES
 from mlwalls.solvers.registry import solvers
 
 WIDE = {"tp": "some", "pp": "some", "cp": True, "ep": True, "interleave": True, "dp": "some", "misaligned": True}
+
+WORDS = {f"{loss}_s": words for loss, (words, _) in LOSSES.items()}
 
 
 def problem_of(zoo, **arguments):
@@ -113,6 +116,9 @@ def test_the_runner_up_is_callable_and_slower(ask):
     )
     assert again["result"]["step_s"] == pytest.approx(float(line.rsplit(" ", 1)[1]), rel=1e-5)
     assert again["result"]["step_s"] >= answer["result"]["step_s"]
+    # And the loss that it is said to have more of grows more than any other.
+    grows = {k: again["result"].get(k, 0) - answer["result"].get(k, 0) for k in answer["result"] if k in WORDS}
+    assert answer["result"]["runner_up"].endswith(f"loses more to {WORDS[max(grows, key=grows.get)]}")
 
 
 def test_the_curve_is_what_each_count_alone_gives(ask):
