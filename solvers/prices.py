@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlwalls.solvers.errors import CallError
@@ -59,11 +58,12 @@ def rented(n: Numbers, zoo: Zoo, hardware: Entry, given: float | None) -> Listin
         return None
     found = listing(zoo, hardware)
     if found is None:
+        ownable = bool(rated_path(hardware)) and (bool(_bought(zoo, hardware)) or hardware.has("price.purchase"))
+        others = "or owned, since its purchase price is known" if ownable else f"or hardware with one: {_some(zoo)}"
         raise CallError(
             "usd_per_hour",
-            f"the zoo has no rental price of {hardware.name}; give usd_per_hour, or name hardware with one: "
-            f"{', '.join(priced(zoo)[:6])}.",
-            repair={"usd_per_hour": 2},
+            f"the zoo has no rental price of {hardware.name}; give usd_per_hour, {others}.",
+            repair={"owned": True} if ownable else {"usd_per_hour": 2},
         )
     n.zoo("price", found.taken, PATH, "USD/h")
     return found
@@ -75,8 +75,7 @@ def owned(n: Numbers, zoo: Zoo, hardware: Entry) -> None:
     Raises:
         CallError: no purchase price or no rated power in the zoo; names what to give instead.
     """
-    bought = [e for e in zoo.entries("prices") if e.text("hardware") == hardware.id and e.text("type") == "bought"]
-    bought.sort(key=lambda e: (e.text("date"), e.number("usd").value))
+    bought = _bought(zoo, hardware)
     rated = rated_path(hardware)
     if not rated or (not bought and not hardware.has("price.purchase")):
         missing = "purchase price" if rated else "rated power"
@@ -104,6 +103,13 @@ def api(zoo: Zoo, model: Entry) -> Entry | None:
     return known[(len(known) - 1) // 2] if known else None
 
 
-def priced(zoo: Zoo) -> Sequence[str]:
-    """Return the accelerators that the zoo has a rental price of, in id order."""
-    return sorted({e.text("hardware") for e in zoo.entries("prices") if e.text("terms") == "on_demand"} - {""})
+def _bought(zoo: Zoo, hardware: Entry) -> list[Entry]:
+    """Return the purchase prices of an accelerator, oldest first."""
+    found = [e for e in zoo.entries("prices") if e.text("hardware") == hardware.id and e.text("type") == "bought"]
+    return sorted(found, key=lambda e: (e.text("date"), e.number("usd").value))
+
+
+def _some(zoo: Zoo) -> str:
+    """Name some accelerators that the zoo has a rental price of."""
+    priced = {e.text("hardware") for e in zoo.entries("prices") if e.text("terms") == "on_demand"} - {""}
+    return ", ".join(sorted(priced, key=lambda id: ("sxm" not in id, id))[:5])

@@ -239,6 +239,7 @@ def test_the_remedy_works(ask):
     [
         ({**SMALL, "hardware": "nvidia-b300-sxm"}, "usd_per_hour"),
         ({**SMALL, "hardware": "nvidia-b300-sxm", "owned": True}, "owned"),
+        ({**SMALL, "hardware": "nvidia-rtx-4090", "weight_dtype": "fp8"}, "usd_per_hour"),  # bought, not rented
         ({**SMALL, "concurrency": 8, "tpot_ms": 40}, "concurrency"),
         ({**SMALL, "owned": True, "usd_per_hour": 2}, "usd_per_hour"),
         ({**SMALL, "draft_model": "llama-3.2-1b"}, "draft_tokens"),
