@@ -34,7 +34,7 @@ def _unsaid(keyword: str, value: Any) -> bool:
         (keyword == "default" and value in ("", False, "default"))
         or (keyword == "maxItems" and value > 3)
         or (keyword == "minItems" and value == 1)
-        or (keyword == "minimum" and value in (0, 1))
+        or (keyword == "minimum" and (value in (0, 1) or value >= FAR))
         or (keyword == "exclusiveMinimum" and value == 0)
     )
 

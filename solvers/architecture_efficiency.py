@@ -164,7 +164,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
 SOLVER = Solver(
     name="architecture_efficiency",
     question="What does one token cost in FLOPs, weight bytes and KV-cache in these models, side by side?",
-    guidance="Without hardware; for time on a chip use roofline.",
+    guidance="Without hardware.",
     walls=("architecture_efficiency",),
     request=ArchitectureRequest,
     result=ArchitectureResult,

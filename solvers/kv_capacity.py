@@ -44,11 +44,11 @@ class KvCapacityRequest(SolverRequest):
     weight_dtype: WeightFormat = Field(default="native", description="Stored weights.")
     kv_dtype: KvFormat = Field(default="bf16", description="KV-cache.")
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1, description="Engine's share.")
-    max_num_batched_tokens: int | None = Field(default=None, ge=1, le=1_000_000, description="Default the engine's.")
-    max_num_seqs: int | None = Field(default=None, ge=1, le=100_000, description="Default the engine's.")
+    max_num_batched_tokens: int | None = Field(default=None, ge=1, le=1_000_000, description="Profiled.")
+    max_num_seqs: int | None = Field(default=None, ge=1, le=100_000, description="Profiled.")
     block_size: int = Field(default=16, ge=1, le=1024, description="Tokens a block.")
-    hybrid_allocator: bool = Field(default=True, description="Keeps windows only.")
-    concurrency: int | None = Field(default=None, ge=1, le=100_000, description="Adds longest length.")
+    hybrid_allocator: bool = Field(default=True, description="Windows only.")
+    concurrency: int | None = Field(default=None, ge=1, le=100_000, description="Adds length.")
     speed: bool = Field(default=False, description="Adds decode speed.")
 
 
@@ -379,7 +379,7 @@ def _starts(s: Structure, problem: Problem, change: dict[str, float]) -> bool:
 SOLVER = Solver(
     name="kv_capacity",
     question="How many tokens and users fit in the KV-cache on this hardware, and does the model start at all?",
-    guidance="What a paged engine (vLLM) has left after weights, activations and reserve.",
+    guidance="As a paged engine (vLLM) sizes it.",
     walls=("memory_capacity", "batching"),
     request=KvCapacityRequest,
     result=KvCapacityResult,

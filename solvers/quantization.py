@@ -277,7 +277,7 @@ def _ends(s: Structure, n: Numbers, d: Derivation, times: tuple[PassTimes, PassT
 SOLVER = Solver(
     name="quantization",
     question="How much faster and smaller does quantization make this model on this chip, and up to which batch?",
-    guidance="Against 16 bit, by what binds; memory, where the gain ends, published accuracy.",
+    guidance="Against 16 bit, by what binds; published accuracy.",
     walls=("compression", "memory_bandwidth", "compute_throughput"),
     request=QuantizationRequest,
     result=QuantizationResult,

@@ -31,12 +31,10 @@ class TailLatencyRequest(SolverRequest):
 
     arrivals_per_s: float = Field(gt=0, le=1e6, description="Requests a second.")
     service_time_s: float = Field(gt=0, le=1e5, description="Mean time in a server.")
-    servers: int | None = Field(
-        default=None, ge=1, le=MAX_SERVERS, description="Replicas or slots; default: fewest for the target."
-    )
+    servers: int | None = Field(default=None, ge=1, le=MAX_SERVERS, description="Default: fewest for the target.")
     percentile: float = Field(default=99, ge=50, le=99.999, description="Of the tail.")
-    service_cv: float = Field(default=1, ge=0, le=10, description="Deviation over mean; 1 exponential, 0 constant.")
-    arrival_cv: float = Field(default=1, gt=0, le=10, description="The same of arrivals; 1 random.")
+    service_cv: float = Field(default=1, ge=0, le=10, description="Of service; 1 exponential, 0 constant.")
+    arrival_cv: float = Field(default=1, gt=0, le=10, description="Of arrivals; 1 random.")
     target_wait_s: float | None = Field(default=None, gt=0, le=1e6, description="Wait to stay within.")
 
 

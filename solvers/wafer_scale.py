@@ -42,6 +42,7 @@ from mlwalls.zoo.calibrations import calibration
 
 MAX_BATCH = 10_000_000
 MAX_DOUBLINGS = 12
+BESIDE = "nvidia-h100-sxm-80gb"
 
 
 class WaferRequest(SolverRequest):
@@ -55,7 +56,7 @@ class WaferRequest(SolverRequest):
     seq_len: int = Field(default=2048, ge=1, le=10_000_000, description="Context.")
     weight_dtype: Literal["native", "bf16", "fp8", "int4"] = Field(default="bf16", description="Stored weights.")
     draft_model: bool = Field(default=True, description="Speculative decoding.")
-    compare_with: str = Field(default="nvidia-h100-sxm-80gb", description="GPU beside it.")
+    compare_with: str = Field(default="", description="GPU beside it; default H100.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def resolve(request: WaferRequest, zoo: Zoo) -> Problem:
     warnings: list[str] = []
     model = find(zoo, "models", "model", request.model, warnings)
     wafer = find(zoo, "hardware", "hardware", request.hardware, warnings)
-    other = find(zoo, "hardware", "compare_with", request.compare_with, warnings)
+    other = find(zoo, "hardware", "compare_with", request.compare_with or BESIDE, warnings)
     if not (wafer.has("injection.bandwidth") and wafer.has("sram.capacity") and wafer.has("sram.bandwidth")):
         raise CallError(
             "hardware",
@@ -184,14 +185,14 @@ def _group(n: Numbers, shape: ModelShape, other: Entry) -> None:
         raise CallError(
             "compare_with",
             f"{other.name} has no memory that holds a model and its bandwidth in the zoo.",
-            repair={"compare_with": "nvidia-h100-sxm-80gb"},
+            repair={"compare_with": BESIDE},
         )
     try:
         units = [
             unit_for(stored, other).format for stored in {shape.layer_format, shape.expert_format, shape.wide_format}
         ]
     except CallError as error:
-        raise CallError("compare_with", str(error), repair={"compare_with": "nvidia-h100-sxm-80gb"}) from error
+        raise CallError("compare_with", str(error), repair={"compare_with": BESIDE}) from error
     scope = n.scope("gpu_")
     fastest = max(units, key=lambda unit: other.number(f"peak.{unit}").value)
     scope.zoo("peak", other, f"peak.{fastest}", "FLOP/s")
