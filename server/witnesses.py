@@ -50,8 +50,7 @@ def _monotone(program: Program, value: Number, match: re.Match[str]) -> str:
         return problem
 
     def holds(candidate: float) -> bool:
-        chosen = {variable: candidate}
-        chosen = program.settings(where, **chosen) if where else chosen
+        chosen = program.settings(where, **{str(variable): candidate}) if where else {variable: candidate}
         return all_true(evaluate(condition, program.rerun(chosen).values))
 
     if not holds(value):

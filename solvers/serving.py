@@ -181,7 +181,7 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
     if s.law.routed:
         copies = eq.routed_time(n.moe_layers, n.route_bytes, n.top_k, n.d_model, bandwidth, share)
         carried.append(d.step("routed_time", copies))
-    each = d.step("carried", common.sum_of_two(*carried)) if len(carried) == 2 else (carried or [None])[0]
+    each = d.step("carried", common.sum_of_two(*carried)) if len(carried) == 2 else next(iter(carried), None)
     token = d.step(
         "token",
         eq.token_time(compute, n.t_sequence) if each is None else eq.token_time_carried(compute, each, n.t_sequence),

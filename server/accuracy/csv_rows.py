@@ -43,8 +43,10 @@ def _outcome(row: MeasuredRow | UnusedRow, zoo: Zoo, quantity: Quantity) -> Outc
         row.id,
         quantity,
         measured * 1e3,
-        *(1e3 * found[f"{quantity}{end}"] for end in ("", "_low", "_high")),
-        groups={"model": row.family, "chip": row.hardware, "engine": row.engine},
+        1e3 * found[quantity],
+        1e3 * found[f"{quantity}_low"],
+        1e3 * found[f"{quantity}_high"],
+        {"model": row.family, "chip": row.hardware, "engine": row.engine},
     )
 
 

@@ -7,7 +7,7 @@ that leaves a number open which the answer depends on is not predicted, and says
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlwalls.server.accuracy.csv_rows import predicted
@@ -104,22 +104,26 @@ def _prefill_rate(row: Row, zoo: Zoo) -> Outcome:
 
 def _rate(row: Row, result: Mapping[str, Any], tokens: int, groups: dict[str, str]) -> Outcome:
     rates = [tokens / (result[name] * 1e-3) for name in ("expected_ms", "high_ms", "low_ms")]
-    return Scored(row["id"], row["kind"], row["value"], *rates, groups=groups)
+    return _scored(row, rates, groups)
+
+
+def _scored(row: Row, figures: Sequence[float], groups: Mapping[str, str]) -> Scored:
+    """Return a row with its expectation, low and high end, in this order."""
+    expected, low, high = figures
+    return Scored(row["id"], row["kind"], row["value"], expected, low, high, groups)
 
 
 def _prefill_latency(row: Row, zoo: Zoo) -> Outcome:
     inputs = row["inputs"]
     result, groups = _pass(row, zoo, "prefill", int(inputs["input"]), int(inputs.get("batch", 1)))
     times = [result[name] * 1e-3 for name in ("expected_ms", "low_ms", "high_ms")]
-    return Scored(row["id"], row["kind"], row["value"], *times, groups=groups)
+    return _scored(row, times, groups)
 
 
 def _decode_latency(row: Row, zoo: Zoo) -> Outcome:
     inputs = row["inputs"]
     result, groups = _pass(row, zoo, "decode", int(inputs["context"]), int(inputs["batch"]))
-    return Scored(
-        row["id"], row["kind"], row["value"], *(result[f"{k}_ms"] for k in ("expected", "low", "high")), groups=groups
-    )
+    return _scored(row, [result[f"{k}_ms"] for k in ("expected", "low", "high")], groups)
 
 
 def _prefill_mfu(row: Row, zoo: Zoo) -> Outcome:
@@ -152,7 +156,7 @@ def _tpot(row: Row, zoo: Zoo) -> Outcome:
     )
     found = predicted(question, zoo)
     times = [1e3 * found[name] for name in ("tpot", "tpot_low", "tpot_high")]
-    return Scored(row["id"], row["kind"], row["value"], *times, groups=_groups(model, chip, row))
+    return _scored(row, times, _groups(model, chip, row))
 
 
 def _cache(row: Row, zoo: Zoo) -> Outcome:
@@ -168,7 +172,7 @@ def _cache(row: Row, zoo: Zoo) -> Outcome:
         weight_dtype=_weights(row)["weight_dtype"],
     )
     ends = [result["pool_gib"] * result[f"cache_{end}_tokens"] / result["cache_tokens"] for end in ("low", "high")]
-    return Scored(row["id"], row["kind"], row["value"], result["pool_gib"], *ends, groups=_groups(model, chip, row))
+    return _scored(row, [result["pool_gib"], *ends], _groups(model, chip, row))
 
 
 def _cache_token(row: Row, zoo: Zoo) -> Outcome:
@@ -206,7 +210,7 @@ def _matmul(row: Row, zoo: Zoo) -> Outcome:
         "roofline", zoo, hardware=chip.id, flops=work, bytes=1e9, compute_dtype=row["inputs"].get("dtype", "bf16")
     )
     rates = [work / (result[name] * 1e-3) / 1e12 for name in ("expected_ms", "high_ms", "low_ms")]
-    return Scored(row["id"], row["kind"], row["value"], *rates, groups={"chip": chip.id})
+    return _scored(row, rates, {"chip": chip.id})
 
 
 def _open(what: str) -> Scorer:

@@ -79,7 +79,7 @@ def _kind(field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{choice}`" for choice in field["enum"])
     low, high = field.get("minimum", field.get("exclusiveMinimum")), field.get("maximum")
-    kind = {"string": "text", "boolean": "true or false"}.get(field["type"], field["type"])
+    kind: str = {"string": "text", "boolean": "true or false"}.get(field["type"], field["type"])
     if low is None and high is None:
         return kind
     above = "above " if "exclusiveMinimum" in field else ""

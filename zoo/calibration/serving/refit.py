@@ -109,7 +109,7 @@ def _features(row: MeasuredRow, model: Entry, chip: Entry) -> dict[str, float]:
         q, c, rope, nope, v = (number(f"mla.{k}") for k in ("q_rank", "kv_rank", "qk_rope", "qk_nope", "v_head"))
         whole, shared = layers * d * (q + c + rope), layers * heads * (q * (nope + rope) + c * (nope + v) + v * d)
         decode_core, prefill_core, element = heads * (2 * c + rope), heads * (nope + rope + v), c + rope
-        copies = n if parallel else 1
+        copies: float = n if parallel else 1
     else:
         groups, size = number("config.kv_heads"), number("config.head_dim")
         whole, shared = 0.0, layers * (d * size * (heads + 2 * groups) + heads * size * d)
