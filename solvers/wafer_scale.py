@@ -112,7 +112,7 @@ def resolve(request: WaferRequest, zoo: Zoo) -> Problem:
     group_power, group_price = other.has("power.tdp"), other.has("price.purchase")
     if group_power:
         scope.zoo("tdp", other, "power.tdp", "W")
-        scope.assumed("server_power", 1.82, 1.3, 1.9, source="nv_dgx")
+        scope.assumed("server", 1.82, 1.3, 1.9, source="nv_dgx")
     if group_price:
         scope.zoo("price", other, "price.purchase", "USD")
     if missing := [what for known, what in ((group_power, "power"), (group_price, "price")) if not known]:
@@ -198,13 +198,13 @@ def _group(n: Numbers, shape: ModelShape, other: Entry) -> None:
     scope.zoo("peak", other, f"peak.{fastest}", "FLOP/s")
     scope.zoo("capacity", other, "memory.capacity", "byte")
     scope.zoo("bandwidth", other, "memory.bandwidth", "byte/s")
-    scope.assumed("memory_share", 0.9, 0.85, 0.95)
+    scope.assumed("share", 0.9, 0.85, 0.95)
     heads = int(n.heads.value) if "heads" in n else 1
     domain = other.number("link.domain").value if other.has("link.domain") else 8
     most = 1
     while heads % (2 * most) == 0 and 2 * most <= domain:
         most *= 2
-    scope.defined("ranks_max", most)
+    scope.defined("most", most)
 
 
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
@@ -254,16 +254,14 @@ def _times(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value], moved
     stream = out["stream_floor"] = d.step("stream_floor", eq.injection_time(moved, n.injection))
     arithmetic = out["compute_floor"] = d.step("compute_floor", eq.arithmetic_time(flops, n.peak, systems))
     sram = d.step("sram_floor", eq.sram_time(moved, out["cache"], n.sram_bandwidth, systems))
-    sustained = d.step("compute_time", eq.at_share(arithmetic, n.eta_compute))
     if s.streamed:
         floor = d.choose("floor", "max", [stream, arithmetic, sram]).value
-        fed = d.step("stream_time", eq.at_share(stream, n.eta_injection))
-        expected = d.choose("expected", "max", [fed, sustained]).value
+        expected = d.step("expected", eq.slower(stream, n.eta_injection, arithmetic, n.eta_compute))
         out["layer"] = d.step("layer", eq.one_layer(expected, n.layers))
     else:
         floor = d.choose("floor", "max", [arithmetic, sram]).value
         waits = d.step("latency", eq.layers_in_turn(n.layers, n.layer_latency))
-        expected = d.step("expected", common.sum_of_two(waits, sustained))
+        expected = d.step("expected", eq.waits_and_works(waits, arithmetic, n.eta_compute))
         out["binding_share"] = d.step("binding_share", common.ratio(waits, expected))
     out |= {"floor": floor, "expected": expected}
     out["low"] = d.step("low", node_eq.lower_bound(floor, expected, n.spread, n.widen))
@@ -294,11 +292,11 @@ def _beside(
     """The smallest group, doubling from one accelerator, that holds weights and cache, and the floor of its step."""
 
     def holds(doublings: object) -> object:
-        held = _held(s, n, Derivation(record=False), out, latent, Value("gpu_doublings", doublings))
-        return held.bytes.value <= held.room.value
+        held = _held(s, n, Derivation(record=False), out, latent, Value("doublings", doublings))
+        return held.bytes.value <= n["gpu_capacity"].value * n["gpu_share"].value
 
-    condition = eq.holds(Value("gpu_held", 0.0, "byte"), Value("gpu_room", 0.0, "byte"))
-    found = d.search("gpu_doublings", "smallest", "gpu_doublings", 0, MAX_DOUBLINGS, condition, holds)
+    condition = eq.holds(Value("gpu_held", 0.0, "byte"), n["gpu_capacity"], n["gpu_share"])
+    found = d.search("doublings", "smallest", "doublings", 0, MAX_DOUBLINGS, condition, holds)
     if found is None:
         return
     held = _held(s, n, d, out, latent, found)
@@ -312,27 +310,26 @@ def _beside(
     mine = out["floor"] if s.streamed else out["expected"]
     out["faster"] = d.step("faster", common.ratio(out["gpu_floor"], mine))
     if s.group_power:
-        out["gpu_power"] = d.step("gpu_power", eq.whole_servers(held.group, n["gpu_tdp"], n["gpu_server_power"]))
+        out["gpu_power"] = d.step("gpu_power", eq.whole_servers(held.group, n["gpu_tdp"], n["gpu_server"]))
     if s.group_price:
         out["gpu_total_price"] = d.step("gpu_total_price", eq.all_systems(held.group, n["gpu_price"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A group of accelerators: how it is split, what one of it holds and may hold."""
+    """A group of accelerators: how it is split and what one of it holds."""
 
     group: Value
     ranks: Value
     shards: Value
     bytes: Value
-    room: Value
 
 
 def _held(
     s: Structure, n: Numbers, d: Derivation, out: dict[str, Value], latent: Value | None, doublings: Value
 ) -> Held:
     group = d.step("gpus", eq.doubled(doublings))
-    ranks = d.step("gpu_tp", eq.ranks_of(group, n["gpu_ranks_max"]))
+    ranks = d.step("gpu_tp", eq.ranks_of(group, n["gpu_most"]))
     shards = ranks
     if s.shape.attention == "mla":
         shards = n.one
@@ -344,8 +341,7 @@ def _held(
     else:
         law = eq.held_by_rank_of(out["weights"], out["cache"], ranks, shards, group)
     held = d.step("gpu_held", law)
-    room = d.step("gpu_room", eq.usable_memory(n["gpu_capacity"], n["gpu_memory_share"]))
-    return Held(group, ranks, shards, held, room)
+    return Held(group, ranks, shards, held)
 
 
 SOLVER = Solver(

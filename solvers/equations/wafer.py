@@ -20,10 +20,16 @@ def injection_time(weights, injection):
     return weights / injection
 
 
-@equation("s", time="s")
-def at_share(time, eta):
-    """A time at a sustained share of the rate that it was taken at."""
-    return time / eta
+@equation("s", stream="s", arithmetic="s", cite=STREAM, wall="weight_streaming")
+def slower(stream, eta_injection, arithmetic, eta_compute):
+    """Streaming or arithmetic, whichever takes longer at its sustained share; they overlap."""
+    return maximum(stream / eta_injection, arithmetic / eta_compute)
+
+
+@equation("s", waits="s", arithmetic="s")
+def waits_and_works(waits, arithmetic, eta):
+    """Latency of the layers, and the arithmetic at a sustained share."""
+    return waits + arithmetic / eta
 
 
 @equation("s", flops="FLOP", peak="FLOP/s", cite=STREAM, wall="compute_throughput")
@@ -122,22 +128,16 @@ def held_by_rank_of(weights, cache, ranks, shards, group):
     return (weights / ranks + cache / shards) * ranks / group
 
 
-@equation("byte", capacity="byte")
-def usable_memory(capacity, share):
-    """Memory that an engine may fill with weights and cache."""
-    return capacity * share
-
-
 @equation("s", weights="byte", cache="byte", bandwidth="byte/s", cite="williams2009", wall="memory_bandwidth")
 def group_read_time(weights, ranks, cache, shards, bandwidth):
     """Time to read weights and cache once from the memory of a group; stages follow one another."""
     return (weights / ranks + cache / shards) / bandwidth
 
 
-@equation("", held="byte", room="byte")
-def holds(held, room):
-    """Whether it fits."""
-    return held <= room
+@equation("", held="byte", capacity="byte")
+def holds(held, capacity, share):
+    """Whether it fits in the share of the memory that an engine may fill."""
+    return held <= capacity * share
 
 
 @equation("T", each="T")
