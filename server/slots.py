@@ -143,6 +143,8 @@ class _Filler:
             return self._format(place["format"])
         if "filters" in place:
             return self._filters()
+        if "axes" in place:
+            return self._axes()
         if "inner" in place:
             return self._inner(place["inner"], place.get("without", ()), place.get("or", {}))
         return None
@@ -253,12 +255,34 @@ class _Filler:
                 self.used_numbers.add(i)
         return found or None
 
+    def _axes(self) -> list[str] | None:
+        """Return what is named more than once as axes: accelerators, models, batches, lengths, groups."""
+        found = []
+        for name in ("hardware", "model"):
+            ids = self.said.linked.of("models" if name == "model" else name)
+            if len(ids) > 1:
+                self.used_names.update(ids)
+                found.append(f"{name}=[{','.join(ids)}]")
+        for kind, name in (("batch", "batch_sizes"), ("tokens", "seq_len"), ("accelerators", "n_accelerators")):
+            at = [i for i, q in enumerate(self.said.numbers) if q.kind == kind]
+            if len(at) < 2:
+                continue
+            self.used_numbers.update(at)
+            first, last = self.said.numbers[at[0]], self.said.numbers[at[-1]]
+            between = self.said.text[first.end : last.start]
+            if len(at) == 2 and re.fullmatch(r"k? ?(?:to|-|\.\.\.?|…|through|until|up to) ?", between.strip() + " "):
+                found.append(f"{name}={first.value:.0f}..{last.value:.0f}:log8")
+            else:
+                found.append(f"{name}=[{','.join(f'{self.said.numbers[i].value:.0f}' for i in at)}]")
+        return found[:3] or None
+
     def _inner(self, tool: str, without: tuple[str, ...], other: Mapping[str, Any]) -> list[str]:
         """Return another tool's arguments as a scenario; `scenario` counts as assumed where nothing of it is named."""
         inner = _Filler(self.said, self.zoo)
+        swept = {text.partition("=")[0] for text in self.filled.arguments.get("over", ())}
         inner.used_numbers = set(self.used_numbers)
         for name, place in prompts.routes()["tools"][tool]["takes"].items():
-            if name not in without:
+            if name not in without and name not in swept - {"model", "hardware"}:
                 inner.place(name, place)
         for name, value in other.items():
             if name not in inner.filled.arguments:

@@ -50,10 +50,16 @@ def command(call: Call) -> str:
 
 def _typed(value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ",".join(_typed(item) for item in value) + "]"
+        return "[" + ",".join(_bracketed(_typed(item)) for item in value) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _bracketed(text: str) -> str:
+    """Return ``name=1,8`` as ``name=[1,8]``, which is one item of a list."""
+    name, equals, values = text.partition("=")
+    return f"{name}=[{values}]" if equals and "," in values and "[" not in values else text
 
 
 def _computed(number: int, call: Call, answer: dict[str, Any], figures: Figures) -> str:
