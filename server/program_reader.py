@@ -18,7 +18,7 @@ TOLERANCE = 6e-6
 _NAME = r"[A-Za-z_][A-Za-z_0-9]*"
 _NUMBER = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
 _LITERAL = rf"(?:{_NUMBER}|\[{_NUMBER}(?:,{_NUMBER})*\])"
-_ORIGIN = re.compile(r"(zoo|you|defined|calibrated|assumed)\b([^:\[]*)(?:\[([^\]]*)\])?: (.*)", re.ASCII)
+_ORIGIN = re.compile(r"(zoo|you|answer|defined|calibrated|assumed)\b([^:\[]*)(?:\[([^\]]*)\])?: (.*)", re.ASCII)
 _ASSIGNMENT = re.compile(rf"({_NAME})=({_LITERAL})(?: ([^\s,()=]+))?(?: \(({_NUMBER})\.\.({_NUMBER})\))?", re.ASCII)
 _ROW = re.compile(rf"({_NAME}) ({_NAME}|\*): (.*)", re.ASCII)
 _COLUMN = re.compile(rf"({_NAME})\.({_NAME}) = (.*)", re.ASCII)

@@ -52,7 +52,6 @@ def answer_schema(result: type[BaseModel]) -> dict[str, Any]:
             "share": {"type": "number"},
             "runner_up": {"type": "string"},
         },
-        "required": ["slug", "number", "name"],
         "additionalProperties": False,
     }
     step = {
@@ -67,7 +66,6 @@ def answer_schema(result: type[BaseModel]) -> dict[str, Any]:
             "wall": {"type": "string"},
             "sources": {"type": "array", "items": {"type": "string"}},
         },
-        "required": ["kind", "name"],
         "additionalProperties": False,
     }
     return {
@@ -77,7 +75,7 @@ def answer_schema(result: type[BaseModel]) -> dict[str, Any]:
             "feasible": {"type": "boolean"},
             "binding_wall": wall,
             "result": {k: v for k, v in client_schema(result).items() if k != "description"},
-            "work": texts | {"description": "The calculation as a program, a line an origin or step."},
+            "work": texts | {"description": "The calculation."},
             "sources": texts,
             "warnings": texts,
             "scenario": texts,

@@ -48,15 +48,15 @@ Sense = Literal["at_most", "at_least"]
 class InverseSpecRequest(SolverRequest):
     """Arguments of the inverse_spec tool."""
 
-    tool: str = Field(description='Solver to invert, e.g. "roofline".')
+    tool: str = Field(description='"roofline".')
     scenario: list[str] = Field(description='Its arguments: ["model=llama-3.1-70b", "hardware=h100"].')
-    metric: str = Field(default="", description='Its figure, e.g. "floor_ms"; default: the first.')
-    target: float = Field(gt=0, le=1e30, description="In the metric's unit, e.g. 50.")
-    sense: Sense | None = Field(default=None, description="Default: times at most, rates at least.")
+    metric: str = Field(default="", description='Its figure, "floor_ms".')
+    target: float = Field(gt=0, le=1e30, description="In its unit, 50.")
+    sense: Sense | None = Field(default=None, description="Default: by its unit.")
     solve_for: list[str] = Field(
         default_factory=list,
         max_length=4,
-        description='Numbers of its work, or one argument: ["bandwidth"]; default: all rates.',
+        description='Numbers of its work or one argument, ["bandwidth"]; else rates.',
     )
     jointly: bool = Field(default=False, description="Scale them together.")
 

@@ -86,7 +86,7 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     shown = out.shown
     feasible = met and (shown.feasible or (out.whole is not None))
     if met and not shown.feasible and out.whole is None:
-        sentence = f"{sentence} But the scenario itself is infeasible: {shown.verdict.split('. ')[0]}."
+        sentence = f"{sentence} But the scenario itself is infeasible: {shown.verdict.split('. ')[0].rstrip('.')}."
     binding = Binding(shown.binding.slug, shown.binding.runner_up)
     return Presentation(sentence, feasible, binding, _result(problem, out))
 

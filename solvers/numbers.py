@@ -95,6 +95,11 @@ class Numbers(Mapping[str, Value]):
         origin = Origin("calibrated", source=c["source"], low=float(c["low"]), high=float(c["high"]))
         return self._put(symbol or name, float(c["value"]), c.get("unit", ""), origin)
 
+    def answered(self, symbol: str, value: Value, tool: str, sources: Iterable[str]) -> Value:
+        """Add a figure of another tool's answer, to the six digits that its result prints, with what its formulas cite."""
+        origin = Origin("answer", entry=tool, source=", ".join(sources))
+        return self._put(symbol, float(f"{float(value.value):.6g}"), value.unit, origin)
+
     def bound(self, symbol: str, value: Value) -> Numbers:
         """Return a copy in which `symbol` is read as a computed value."""
         copy = Numbers(self._values)

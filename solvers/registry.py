@@ -25,6 +25,7 @@ BUILT_IN: tuple[str, ...] = (
     "inverse_spec",
     "serving_cost",
     "sweep",
+    "audit",
 )
 
 

@@ -74,8 +74,8 @@ def _work(derivation: Derivation, inputs: list[Value]) -> list[str]:
 def _citations(derivation: Derivation, inputs: list[Value]) -> list[tuple[str, bool]]:
     found: dict[str, bool] = {}
     for value in inputs:
-        if value.origin.source:
-            found[value.origin.source] = found.get(value.origin.source, True) and value.origin.checked
+        for source in value.origin.source.split(", ") if value.origin.source else ():
+            found[source] = found.get(source, True) and value.origin.checked
     for step in derivation.steps:
         for cited in step.cite if isinstance(step, Step) else ():
             found.setdefault(cited, True)
@@ -163,7 +163,7 @@ def _origins(inputs: list[Value]) -> list[str]:
         unit = f" {value.unit}" if value.unit else ""
         spread = f" ({origin.low:g}..{origin.high:g})" if origin.low is not None and origin.high is not None else ""
         groups.setdefault(_head(origin), []).append(f"{value.name}={exact(value.value)}{unit}{spread}")
-    order = ("zoo", "you", "defined", "calibrated", "assumed")
+    order = ("zoo", "you", "answer", "defined", "calibrated", "assumed")
     heads = sorted(groups, key=lambda head: order.index(head.split()[0]))
     return [f"{head}: {', '.join(groups[head])}" for head in heads]
 

@@ -53,13 +53,13 @@ STEPS = (0.1, 0.05, 0.02, 0.01, 0.001)
 class SensitivityRequest(SolverRequest):
     """Arguments of the sensitivity tool."""
 
-    tool: str = Field(description='Solver to ask, e.g. "roofline".')
+    tool: str = Field(description='"roofline".')
     scenario: list[str] = Field(description='Its arguments: ["model=llama-3.1-70b", "hardware=h100"].')
-    metric: str = Field(default="", description='Its figure, e.g. "floor_ms"; default: the first.')
+    metric: str = Field(default="", description='Its figure, "floor_ms".')
     vary: list[str] = Field(
         default_factory=list,
         max_length=MOST,
-        description='Numbers of its work: ["peak", "bandwidth"]; default: all rates.',
+        description='Numbers of its work, ["peak", "bandwidth"]; else rates.',
     )
 
 
@@ -266,8 +266,7 @@ SOLVER = Solver(
     name="sensitivity",
     question="What should I improve first, FLOPS or bandwidth: how does a figure change when one of its numbers does?",
     guidance=(
-        "Elasticities of any figure of another tool to any number of its work, ±10 %, and where another wall takes over. "
-        "For the value that meets a target: inverse_spec."
+        "Elasticities of any figure of another tool to any number of its work, ±10 %, and where another wall takes over."
     ),
     walls=("sensitivity",),
     request=SensitivityRequest,

@@ -83,7 +83,9 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
         f"{name} ({quantity(base, out.metric.unit)}) answers most to {lead}. {effect[0].upper()}{effect[1:]}.{regime}"
     )
     if not shown.feasible:
-        sentence = f"The scenario is infeasible ({shown.verdict.split('. ')[0]}); if it were not: {sentence}"
+        sentence = (
+            f"The scenario is infeasible ({shown.verdict.split('. ')[0].rstrip('.')}); if it were not: {sentence}"
+        )
 
     def column(key: str, factor: float = 1.0) -> list[float]:
         return [float(f"{rows[name][key] / factor:.6g}") for name in out.order]

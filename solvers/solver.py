@@ -31,12 +31,12 @@ class SolverRequest(BaseModel):
     set_: list[str] = Field(
         default_factory=list,
         alias="set",
-        description='Numbers of work: ["eta16=0.7"].',
+        description='["eta16=0.7"]',
     )
     define: list[Annotated[str, Field(max_length=100_000)]] = Field(
         default_factory=list,
         max_length=4,
-        description="Zoo entries, YAML.",
+        description="YAML.",
     )
     detail: Detail = Field(default="default", description="brief: no work.")
 

@@ -39,14 +39,14 @@ Best = Literal["lowest", "highest"]
 class SweepRequest(SolverRequest):
     """Arguments of the sweep tool."""
 
-    tool: str = Field(description='Solver to ask, e.g. "roofline".')
+    tool: str = Field(description='"roofline".')
     scenario: list[str] = Field(description='Its arguments: ["model=llama-3.1-8b", "hardware=h100"].')
     over: list[str] = Field(
         description="One to three of NAME=1,2,4, NAME=1..64:7 (:log7), hardware=zoo where memory_capacity_gb>=80."
     )
-    metric: str = Field(default="", description='Its figure, e.g. "expected_ms"; default: the first.')
+    metric: str = Field(default="", description='Its figure, "expected_ms".')
     against: str = Field(default="", description="A second figure, to trade off.")
-    best: Best | None = Field(default=None, description="Default: times lowest, rates highest.")
+    best: Best | None = Field(default=None, description="Default: by its unit.")
     rows: int = Field(default=8, ge=1, le=16, description="Points shown.")
 
 

@@ -76,7 +76,9 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
             f" {len(out.front):,} of them are best in {metric.symbol} and {second.symbol}: none is better in both."
         )
     if not feasible:
-        sentence = f"No feasible point found ({out.presented.verdict.split('. ')[0]}). If it were: {sentence}"
+        sentence = (
+            f"No feasible point found ({out.presented.verdict.split('. ')[0].rstrip('.')}). If it were: {sentence}"
+        )
     extra: dict[str, Any] = {
         "metric": metric.symbol,
         "unit": metric.unit or "1",

@@ -38,7 +38,7 @@ class NonFiniteError(ArithmeticError):
 class Origin:
     """Where a number comes from: the head of an origin line, or a step."""
 
-    kind: Literal["zoo", "you", "defined", "calibrated", "assumed", "step"]
+    kind: Literal["zoo", "you", "answer", "defined", "calibrated", "assumed", "step"]
     entry: str = ""
     source: str = ""
     checked: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlwalls.solvers.derivation import equation
+from mlwalls.solvers.equations.cost import HOUR
 from mlwalls.solvers.functions import absolute, log
 
 
@@ -46,3 +47,27 @@ def weighted(elasticity, weight):
 def strength_ratio(a, b):
     """Ratio of two elasticities without their signs."""
     return absolute(a) / absolute(b)
+
+
+@equation("")
+def left(used):
+    """Share of a bound that is not used; below 0, by how much it is passed."""
+    return 1 - used
+
+
+@equation("FLOP", peak="FLOP/s", time="s", cite="kaplan2020")
+def training_budget(accelerators, peak, time, share):
+    """FLOPs that a run delivers at a sustained share of the peak."""
+    return accelerators * peak * time * share
+
+
+@equation("USD", time="s", price="USD/h")
+def rent(accelerators, time, price):
+    """Price of so many accelerators for a time."""
+    return accelerators * time * price / HOUR
+
+
+@equation("1/s", rate="1/s")
+def fed(rate, accelerators, tokens):
+    """Sequences of so many tokens that each accelerator takes a second."""
+    return rate / (accelerators * tokens)
