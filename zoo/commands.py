@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mlwalls.zoo.entry import UnknownName, ZooError
 from mlwalls.zoo.loader import Zoo
@@ -19,9 +20,14 @@ def list_text(zoo: Zoo, kind: str | None) -> str:
     if not kind:
         return "\n".join(f"{k:12} {len(zoo.entries(k))}" for k in zoo.kinds if zoo.entries(k))
     rows = search(zoo, "", kind, (), "", False, 10_000).rows if zoo.entries(kind) else []
-    return "\n".join(
-        f"{row['id']:34} " + "  ".join(f"{k}={v:g}" for k, v in row.items() if isinstance(v, float)) for row in rows
-    )
+    return "\n".join(f"{row['id']:34} {_line(row)}" for row in rows)
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row's numbers, a question mark at those that nobody checked, and what else it says."""
+    doubtful = row.get("unverified", ())
+    said = [f"{k}={v:.10g}{'?' * (k in doubtful)}" for k, v in row.items() if isinstance(v, (int, float))]
+    return "  ".join([*said, *(str(row[k]) for k in ("method", "year", "date", "terms") if k in row)])
 
 
 def show_text(zoo: Zoo, name: str) -> str:

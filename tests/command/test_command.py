@@ -87,6 +87,7 @@ def test_nonsense_gets_one_paragraph_and_exit_code_2(arguments, says):
     [
         (["zoo", "list"], "hardware"),
         (["zoo", "list", "hardware"], "nvidia-h100-sxm-80gb"),
+        (["zoo", "list", "prices"], "usd=2800"),
         (["zoo", "show", "h100"], "[klock]"),
         (["zoo", "schema", "hardware"], "json-schema.org"),
         (["tutorial", "1"], "3.2x"),
