@@ -73,6 +73,7 @@ SYNONYMS = {
     "interleave": ("vp", "vpp", "virtual_pipeline", "virtual_stages"),
     "tokens_per_batch": ("global_batch_tokens", "batch_tokens"),
 }
+WIDEST = 1_000_000
 SAID = {"compile": "fused=0.5", "async_tp": "w_tp=0.65"}
 STATED = {"tp", "pp", "cp", "ep", "fsdp", "sharding", "parallel", "zero"}
 
@@ -181,6 +182,8 @@ def _shape(inputs: Inputs, source: str, wanted: float, call: Call) -> dict[str, 
         if h is None:
             h = 128 * round((128 * wanted / 12) ** (1 / 3) / 128)
             call.inferred.append("shape by size")
+        if not 1 <= int(h) <= WIDEST:
+            raise Unanswerable(f"a width of {h}")
         layers = int(inputs.get("layers") or round((wanted - vocab * h) / (12 * h * h)))
         heads = int(inputs.get("heads") or _heads(h))
     shape: dict[str, Any] = {"layers": layers, "d_model": h, "heads": heads, "kv_heads": inputs.get("kv_heads", heads)}
@@ -266,7 +269,7 @@ def _plan(inputs: Inputs, source: str, year: int, old: bool, layers: int, call: 
     dp = max(1, count // (tp * pp * cp))
     batch = _batch(inputs, dp, count, a["seq_len"], call)
     each = batch // dp
-    micro = _microbatch(inputs, each, pp, fsdp)
+    micro = min(each, _microbatch(inputs, each, pp, fsdp))
     v = _interleave(inputs, source, year, layers, pp)
     while micro > 1 and (each % micro or (v > 1 and (each // micro) % pp)):
         micro -= 1

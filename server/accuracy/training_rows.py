@@ -108,9 +108,14 @@ def _answering(scorer: Callable[[Row, Zoo], Outcome]) -> Scorer:
 
     def score(row: Row, zoo: Zoo) -> Outcome:
         try:
-            return scorer(row, zoo)
+            outcome = scorer(row, zoo)
         except Unanswerable as error:
             return Skipped(row["id"], row["kind"], str(error))
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            return Skipped(row["id"], row["kind"], f"inputs that cannot be read ({type(error).__name__})")
+        if isinstance(outcome, Scored) and not (0 < outcome.predicted < math.inf):
+            return Skipped(row["id"], row["kind"], "inputs without a finite prediction")
+        return outcome
 
     return score
 

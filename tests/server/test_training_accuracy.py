@@ -5,17 +5,22 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mlwalls.zoo
 from mlwalls.server.accuracy import score_file
 from mlwalls.server.accuracy.report import Scored, Skipped, statistics
 from mlwalls.server.accuracy.training_calls import Unanswerable, call_of, era, size_of
-from mlwalls.server.accuracy.training_rows import prepared, problem_of
+from mlwalls.server.accuracy.training_rows import SCORERS, prepared, problem_of
+from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.registry import solvers
+from mlwalls.zoo import ZooError
 from mlwalls.zoo.calibrations import calibration
 
 HERE = Path(mlwalls.zoo.__file__).parent / "calibration" / "training"
 ROWS = HERE / "rows.yaml"
+PUBLISHED = yaml.safe_load(ROWS.read_text(encoding="utf-8"))["rows"]
 FITTED = ("training_throughput", "training_mfu", "training_step_time")
 
 
@@ -85,7 +90,7 @@ def test_recent_rows_by_the_constants_set_on_them(zoo):
 
 
 def test_every_row_is_scored_or_counted_with_a_reason(outcomes):
-    rows = yaml.safe_load(ROWS.read_text(encoding="utf-8"))["rows"]
+    rows = PUBLISHED
     assert [o.id for o in outcomes] == [row["id"] for row in rows]
     reasons = {o.id: o.reason for o in outcomes if isinstance(o, Skipped)}
     # Vision rows, a graphics card that the zoo does not have, failures by cause.
@@ -135,6 +140,22 @@ def test_what_a_row_leaves_out_is_inferred(zoo, inputs, expected):
     assert {k: call.arguments[k] for k in expected} == expected
 
 
+@given(data=st.data())
+@settings(max_examples=80, deadline=None)
+def test_whatever_a_row_says_it_is_scored_or_skipped(zoo, data):
+    row = data.draw(st.sampled_from(PUBLISHED))
+    key = data.draw(
+        st.sampled_from([*row["inputs"], "unit", "source", "model", "tp", "pp", "seq_len", "num_gpus", "ep"])
+    )
+    odd = data.draw(st.sampled_from([None, "", "many", -1, 0, 0.5, 10**12, float("nan"), [1], {"a": 1}, True, "7Q"]))
+    row = {**row, key: odd} if key in ("unit", "source") else {**row, "inputs": {**row["inputs"], key: odd}}
+    try:
+        outcome = SCORERS[row["kind"]](row, zoo)
+    except (CallError, ZooError):
+        return  # counted with its reason by the caller
+    assert isinstance(outcome, Skipped) or 0 < outcome.predicted < float("inf")
+
+
 def test_eras(zoo):
     row = {"id": "x", "kind": "training_mfu", "inputs": {"gpu": "A100-80GB", "num_gpus": 64, "params_b": 20, "tp": 8}}
     old = call_of({**row, "source": "Someone 2021"}, zoo).arguments
@@ -182,8 +203,7 @@ def searched(row, zoo, free):
 
 
 def published_rows(*prefixes):
-    rows = yaml.safe_load(ROWS.read_text(encoding="utf-8"))["rows"]
-    return [r for r in rows if r["id"].startswith(prefixes) and r["kind"] in FITTED]
+    return [r for r in PUBLISHED if r["id"].startswith(prefixes) and r["kind"] in FITTED]
 
 
 PLAN = ("tensor_parallel", "pipeline_parallel", "microbatch")
