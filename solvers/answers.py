@@ -13,7 +13,9 @@ from mlwalls.solvers.walls import WALLS
 from mlwalls.zoo import Source, Zoo
 
 # From so many on, sources are listed by address alone unless all detail is asked for.
-MANY_SOURCES = 10
+MANY_SOURCES = 4
+# From so many steps on, ranges of calibrated constants are left to the answer in all detail.
+MANY_STEPS = 36
 
 
 def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, Any]:
@@ -35,7 +37,7 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
         data["binding_wall"]["share"] = float(f"{binding.share:.6g}")
     if binding.runner_up:
         data["binding_wall"]["runner_up"] = binding.runner_up
-    text = rendered(derivation)
+    text = rendered(derivation, spreads=detail == "full" or len(derivation.steps) <= MANY_STEPS)
     if detail != "brief":
         data["work"] = text.work
     brief = detail == "brief" or (detail == "default" and len(text.citations) > MANY_SOURCES)

@@ -101,8 +101,11 @@ def resolve_device(
     )
 
 
-def sustained_shares(d: Derivation, n: Numbers, device: Device) -> dict[str, Value]:
-    """Step out the sustained matmul share for each of the device's peaks; keys are the peaks' symbols."""
+def sustained_shares(d: Derivation, n: Numbers, device: Device, known: dict[int, Value]) -> dict[str, Value]:
+    """Step out the sustained matmul share for each of the device's peaks; keys are the peaks' symbols.
+
+    `known` are shares by halvings that hold for any chip without a rate of its own; new ones are added.
+    """
     p = device.prefix
     eta16 = n.eta16
     if device.measured:
@@ -112,17 +115,22 @@ def sustained_shares(d: Derivation, n: Numbers, device: Device) -> dict[str, Val
     for symbol, halvings in device.halvings:
         if halvings == 0:
             shares[symbol] = eta16
+        elif not device.measured and halvings in known:
+            shares[symbol] = known[halvings]
         else:
             name = f"{p}eta_{symbol.removeprefix(p)}"
             shares[symbol] = d.step(name, eq.sustained_share(eta16, n.rho, n[f"halvings_{halvings}"]))
+            if not device.measured:
+                known[halvings] = shares[symbol]
     return shares
 
 
 def groups_of(d: Derivation, n: Numbers, devices: tuple[Device, ...]) -> Groups:
     """Return the peak and share cells of every tensor class, for all devices side by side."""
     cells: dict[str, dict[str, Value]] = {"layer": {}, "experts": {}, "wide": {}, "attention": {}, "projections": {}}
+    known: dict[int, Value] = {}
     for device in devices:
-        shares = sustained_shares(d, n, device)
+        shares = sustained_shares(d, n, device, known)
         p = device.prefix
         for group, symbol in (("layer", device.layer), ("experts", device.experts), ("wide", device.wide)):
             cells[group][f"{p}peak"], cells[group][f"{p}eta"] = n[symbol], shares[symbol]

@@ -30,12 +30,19 @@ def resolve_memory(n: Numbers, phase: str) -> Memory:
     return Memory(phase == "training", phase == "inference")
 
 
-def needed_bytes(d: Derivation, m: Memory, n: Numbers, op: Table, lowering: Lowering | None) -> dict[str, Value]:
-    """Step out what one accelerator must hold: keys `weights`, `kv_cache` (serving) and `needed`."""
+def needed_bytes(
+    d: Derivation, m: Memory, n: Numbers, op: Table, lowering: Lowering | None, short: bool = False
+) -> dict[str, Value]:
+    """Step out what one accelerator must hold, and what that leaves.
+
+    Returns:
+        Keys `weights`, `kv_cache` (serving), `needed` (unless `short`) and `headroom`, in bytes.
+    """
     if m.training:
-        return {"needed": d.step("needed", eq.training_states(n.parameters, n.state_bytes, n.tp))}
+        needed = d.step("needed", eq.training_states(n.parameters, n.state_bytes, n.tp))
+        return {"needed": needed, "headroom": d.step("headroom", eq.headroom(n.capacity, needed))}
     assert lowering is not None
-    return _with_cache(d, m, n, op, held_weights(d, lowering))
+    return _with_cache(d, m, n, op, held_weights(d, lowering), short)
 
 
 def resident_weights(d: Derivation, shape: ModelShape, n: Numbers) -> Value:
@@ -77,23 +84,31 @@ def _uniform(shape: ModelShape) -> bool:
 def _weights(d: Derivation, uniform: bool, split_experts: bool, n: Numbers) -> Value:
     if uniform:
         return d.step("weights", eq.resident_uniform(n.parameters, n.w_bytes, n.tp))
-    wide = d.step("wide_params", eq.wide_parameters(n.wide_matrices, n.vocab, n.d_model))
+    wide = (n.w_bytes, n.wide_matrices, n.vocab, n.d_model, n.wide_bytes)
     if split_experts:
-        routed = d.step("routed", eq.routed_parameters(n.moe_layers, n.experts, n.matrices, n.d_model, n.expert_ffn))
-        law = eq.resident_moe(n.parameters, routed, wide, n.w_bytes, n.e_bytes, n.wide_bytes, n.tp)
+        routed = d.step(
+            "routed_params", eq.routed_parameters(n.moe_layers, n.experts, n.matrices, n.d_model, n.expert_ffn)
+        )
+        law = eq.resident_moe(n.parameters, *wide, routed, n.e_bytes, n.tp)
     else:
-        law = eq.resident(n.parameters, wide, n.w_bytes, n.wide_bytes, n.tp)
+        law = eq.resident(n.parameters, *wide, n.tp)
     return d.step("weights", law)
 
 
-def _with_cache(d: Derivation, m: Memory, n: Numbers, op: Table, weights: dict[str, Value]) -> dict[str, Value]:
+def _with_cache(
+    d: Derivation, m: Memory, n: Numbers, op: Table, weights: dict[str, Value], short: bool
+) -> dict[str, Value]:
     out = dict(weights)
     parts = list(weights.values())
-    cache = d.sum("kv_read" if m.grows else "kv_cache", eq.row_cache(op["count"], op["kv"]))
+    held = eq.row_cache(op["count"], op["kv"])
     if m.grows:
-        cache = d.step("kv_cache", eq.cache_at_end(cache, n.context, n.output))
+        held = eq.row_cache_at_end(op["count"], op["kv"], n.context, n.output)
+    cache = d.sum("kv_cache", held)
     out["kv_cache"] = cache
     parts.append(cache)
+    if short:
+        left = {2: eq.left_of_two, 3: eq.left_of_three, 4: eq.left_of_four}
+        return out | {"headroom": d.step("headroom", left[len(parts)](n.capacity, *parts))}
     laws = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}
     out["needed"] = d.step("needed", laws[len(parts)](*parts))
-    return out
+    return out | {"headroom": d.step("headroom", eq.headroom(n.capacity, out["needed"]))}

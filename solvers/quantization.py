@@ -204,7 +204,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
         out["accuracy_lost"] = d.step("accuracy_lost", eq.lost(n.recovery))
     if s.memory is not None:
         out |= _memory(s, s.memory, n, d, op, lowering)
-    out["binding_share"] = share_of(d, quantized)
+    out["binding_share"] = share_of(d, n, quantized)
     if d.record and s.decode:
         out |= _ends(s, n, d, times)
     return out
@@ -236,7 +236,6 @@ def _passes(s: Structure, n: Numbers, d: Derivation) -> tuple[Table, Lowering, t
 
 def _memory(s: Structure, memory: Memory, n: Numbers, d: Derivation, op: Table, lowering: Lowering) -> dict[str, Value]:
     out = needed_bytes(d, memory, n, op, lowering)
-    out["headroom"] = d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))
     out["base_weights"] = d.step("base_weights", memory_eq.resident_uniform(n.parameters, n.base_width, n.tp))
     cache = op["base_kv"] if s.narrow_cache else op["kv"]
     held = d.sum("base_kv_cache", memory_eq.row_cache(op["count"], cache)) if s.narrow_cache else out["kv_cache"]

@@ -53,11 +53,11 @@ class Rendered:
     unverified: list[Value]
 
 
-def rendered(derivation: Derivation) -> Rendered:
-    """Print a recorded derivation; its inputs are gathered once."""
+def rendered(derivation: Derivation, spreads: bool = True) -> Rendered:
+    """Print a recorded derivation; without `spreads` calibrated constants come without their ranges."""
     inputs = _inputs(derivation)
     doubtful = [value for value in inputs if not value.origin.checked]
-    return Rendered(_work(derivation, inputs), _citations(derivation, inputs), doubtful)
+    return Rendered(_work(derivation, inputs, spreads), _citations(derivation, inputs), doubtful)
 
 
 def work(derivation: Derivation) -> list[str]:
@@ -65,10 +65,10 @@ def work(derivation: Derivation) -> list[str]:
     return _work(derivation, _inputs(derivation))
 
 
-def _work(derivation: Derivation, inputs: list[Value]) -> list[str]:
+def _work(derivation: Derivation, inputs: list[Value], spreads: bool = True) -> list[str]:
     seen: set[str] = set()
     steps = [line for step in derivation.steps for line in _lines(step, seen)]
-    return [*_origins(inputs), *steps]
+    return [*_origins(inputs, spreads), *steps]
 
 
 def _citations(derivation: Derivation, inputs: list[Value]) -> list[tuple[str, bool]]:
@@ -156,12 +156,13 @@ def _constant(constant: Constant) -> Value:
     return Value(constant.symbol, float(constant), constant.unit, Origin("defined", source=constant.source))
 
 
-def _origins(inputs: list[Value]) -> list[str]:
+def _origins(inputs: list[Value], spreads: bool = True) -> list[str]:
     groups: dict[str, list[str]] = {}
     for value in inputs:
         origin = value.origin
         unit = f" {value.unit}" if value.unit else ""
-        spread = f" ({origin.low:g}..{origin.high:g})" if origin.low is not None and origin.high is not None else ""
+        told = origin.low is not None and origin.high is not None and (spreads or origin.kind != "calibrated")
+        spread = f" ({origin.low:g}..{origin.high:g})" if told else ""
         groups.setdefault(_head(origin), []).append(f"{value.name}={exact(value.value)}{unit}{spread}")
     order = ("zoo", "you", "answer", "defined", "calibrated", "assumed")
     heads = sorted(groups, key=lambda head: order.index(head.split()[0]))

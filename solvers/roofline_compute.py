@@ -9,7 +9,6 @@ from mlwalls.solvers.derivation import Applied, Derivation, Table, Value
 from mlwalls.solvers.devices import Device, groups_of
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import kernels as kernel_eq
-from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.kernels import KernelShape, lower_kernel
 from mlwalls.solvers.memory import Memory, needed_bytes
@@ -43,10 +42,11 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out floor, expectation, range and what follows from them; keys are the results' symbols."""
     request = s.phase == "inference" and s.kind == "transformer"
     out, times, lowered = _request(s, n, d) if request else _single(s, n, d)
-    out["binding_share"] = share_of(d, times[0])
+    if not request and not (len(s.devices) > 1 and s.all_reduces):
+        out["binding_share"] = share_of(d, n, times[0])
     _range(s, n, d, out)
-    generated = d.step("generated", common.product(n.batch, n.output)) if request else lowered.items
-    out["throughput"] = d.step("throughput", eq.rate(generated, out["expected"]))
+    made = eq.request_rate(n.batch, n.output, out["expected"]) if request else eq.rate(lowered.items, out["expected"])
+    out["throughput"] = d.step("throughput", made)
     if len(s.devices) == 2:
         _compare(s, n, d, out)
     elif not request and not s.several:
@@ -74,7 +74,12 @@ def _law(s: Structure) -> Law:
         return Law()
     if s.phase == "training":
         return Law(all_reduces=s.all_reduces)
-    return serving_law(s.shape, s.phase != "prefill", 1 + s.all_reduces)
+    return replace(serving_law(s.shape, s.phase != "prefill", 1 + s.all_reduces), short=_short(s) or s.all_reduces > 0)
+
+
+def _short(s: Structure) -> bool:
+    """Whether the answer has so much else that passes and memory are told without their parts."""
+    return s.phase == "inference" or s.several or len(s.devices) > 1
 
 
 def _single(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], Lowered]:
@@ -82,7 +87,10 @@ def _single(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], 
     out = _fit(s, n, d, lowered)
     law = _law(s)
     sent = link_bytes(d, n, law, "", lowered.items)
-    times = [pass_times(d, n, lowered.op, device, law, lowered.work, sent) for device in s.devices]
+    times: list[PassTimes] = []
+    for device in s.devices:
+        before = times[0] if times else None
+        times.append(pass_times(d, n, lowered.op, device, law, lowered.work, sent, before=before))
     for device, t in zip(s.devices, times, strict=True):
         out |= _named(device.prefix, t)
     return out, times, lowered
@@ -91,8 +99,7 @@ def _single(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], 
 def _fit(s: Structure, n: Numbers, d: Derivation, lowered: Lowered) -> dict[str, Value]:
     if s.memory is None:
         return {}
-    out = needed_bytes(d, s.memory, n, lowered.op, lowered.lowering)
-    return out | {"headroom": d.step("headroom", memory_eq.headroom(n.capacity, out["needed"]))}
+    return needed_bytes(d, s.memory, n, lowered.op, lowered.lowering, _short(s))
 
 
 def _named(prefix: str, t: PassTimes) -> dict[str, Value]:
@@ -142,7 +149,7 @@ def _lower(s: Structure, n: Numbers, d: Derivation) -> Lowered:
     kind: Literal["decode", "prefill"] = "decode" if s.phase == "decode" else "prefill"
     op = lowering.forward("op", [PassPhase(kind, tokens, n.context)])
     moved = pass_moved(d, op, "", "", s.shape.linear)
-    return Lowered(op, tokens, PassWork(moved, moved, tokens), lowering)
+    return Lowered(op, tokens, PassWork(moved, moved, tokens, shared=len(s.devices) > 1), lowering)
 
 
 def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], list[PassTimes], Lowered]:
@@ -153,19 +160,18 @@ def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value],
     middle = d.step("middle", eq.context_midpoint(n.context, n.output))
     prefill = PassPhase("prefill", tokens, n.context, "pre_")
     op = lowering.forward("op", [PassPhase("decode", n.batch, middle), prefill])
-    moved = pass_moved(d, op, "", "decode_", s.shape.linear)
-    moved_pre = pass_moved(d, op, "pre_", "prefill_", s.shape.linear)
-    lowered = Lowered(op, tokens, PassWork(moved, moved, n.batch, "", "decode_"), lowering)
-    pre = PassWork(moved_pre, moved_pre, tokens, "pre_", "prefill_")
+    moved = pass_moved(d, op, "", "dec_", s.shape.linear)
+    moved_pre = pass_moved(d, op, "pre_", "pre_", s.shape.linear)
+    lowered = Lowered(op, tokens, PassWork(moved, moved, n.batch, "", "dec_", "decode_expected", True), lowering)
+    pre = PassWork(moved_pre, moved_pre, tokens, "pre_", "pre_", "prefill_expected", True)
     out = _fit(s, n, d, lowered)
     law = _law(s)
-    sent_pre = link_bytes(d, n, law, "prefill_", tokens)
-    sent = link_bytes(d, n, law, "decode_", n.batch)
+    sent = link_bytes(d, n, law, "sent_", n.one)
     decodes = []
     for device in s.devices:
         p = device.prefix
-        first = pass_times(d, n, op, device, replace(law, sequences=False), pre, sent_pre)
-        again = pass_times(d, n, op, device, law, lowered.work, sent)
+        first = pass_times(d, n, op, device, replace(law, sequences=False), pre, sent)
+        again = pass_times(d, n, op, device, law, lowered.work, sent, before=first)
         decodes.append(again)
         out |= _named(f"{p}prefill_", first) | _named(f"{p}decode_", again)
         for key in ("floor", "expected"):

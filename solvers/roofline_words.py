@@ -104,7 +104,7 @@ def _binding(s: Structure, out: Outcome) -> Binding:
     floors = {k: first(out[f"{stem}{k}"]) for k in _WALLS if f"{stem}{k}" in out}
     ranked = sorted(floors, key=lambda k: floors[k], reverse=True)
     slug = "serving_phases" if stem and _prefill_dominates(out) else _WALLS[ranked[0]]
-    return Binding(slug, _WALLS[ranked[1]], first(out["binding_share"]) if not stem else None)
+    return Binding(slug, _WALLS[ranked[1]], first(out["binding_share"]) if "binding_share" in out else None)
 
 
 def _prefill_dominates(out: Outcome) -> bool:
@@ -180,7 +180,8 @@ def _speedup(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
 
 
 def _infeasible(problem: Problem, names: Names, out: Outcome, short: float) -> str:
-    needed, capacity = first(out["needed"]), first(problem.numbers.capacity)
+    capacity = first(problem.numbers.capacity)
+    needed = capacity + short
     parts = [
         f"{figure(first(out[k]) / 1e9)} GB {label}"
         for k, label in (("weights", "weights"), ("kv_cache", "KV-cache"))
@@ -238,6 +239,6 @@ def _result(problem: Problem, out: Outcome, d: Derivation, feasible: bool) -> Ro
         rows = list(d.tables[0].cells("time"))
         extra["op_rows"] = [name for name, _ in rows]
         extra["op_time_ms"] = [float(f"{t * 1e3:.6g}") for _, t in rows]
-    skip = _PARTS if "speedup" in out else set()
+    skip = _PARTS if "speedup" in out or s.several else set()
     skip = skip | {"throughput_tokens_per_s"} if s.kind != "transformer" else skip | {"throughput_samples_per_s"}
     return fit_result(RooflineResult, out, extra, skip)

@@ -35,7 +35,7 @@ from mlwalls.solvers.equations import serving as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.memory import held_weights
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import Law, link_bytes, pass_overhead, serving_law
+from mlwalls.solvers.passes import Law, layer_units, link_bytes, pass_overhead, serving_law
 from mlwalls.solvers.shapes import ModelShape, check_ranks, resolve_model
 from mlwalls.solvers.workload import Lowering, PassPhase
 from mlwalls.zoo import Entry
@@ -173,7 +173,7 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
     count, w, peak, eta = op["count"], op["w"], op["peak"], op["eta"]
     bandwidth, share = n.bandwidth, n.eta_memory
     moved = d.sum("fixed_bytes", eq.fixed_bytes(count, w, op["read"], op["width"]))
-    overhead = d.step("overhead", pass_overhead(n, s.law))
+    overhead = d.step("overhead", pass_overhead(n, layer_units(d, n, s.law)))
     fixed = d.step("fixed", eq.fixed_time(moved, bandwidth, share, overhead))
     compute = d.sum("token_compute", node_eq.pass_compute_time(count, n.one, w, op["flops"], peak, eta))
     sent = link_bytes(d, n, s.law, "", n.one)
@@ -199,7 +199,9 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
     prompt_time = d.step("prompt_time", prompt)
     expert = None
     if s.shape.moe:
-        one_more = eq.expert_time(n.moe_layers, n.matrices, n.d_model, n.expert_ffn, n.e_bytes, n.tp, bandwidth, share)
+        weights = lowering.taken("expert_w")
+        assert weights is not None
+        one_more = eq.expert_time(n.moe_layers, weights, n.e_bytes, bandwidth, share)
         expert = d.step("expert", one_more)
     parts = list(held_weights(d, lowering).values())
     sums = {2: common.sum_of_two, 3: common.sum_of_three}

@@ -86,10 +86,14 @@ class Lowering:
             cells["mlp"] = {"count": n.dense_layers, "w": eq.matrices_of(n.matrices, n.d_model, n.ffn, n.tp)}
         if s.moe:
             self._experts(cells, phases if besides else ())
-        if "norm_params" in n:
+        norms = "norm_params" in n
+        if norms and not s.has_head:
             cells["norms"] = {"count": n.one, "read": n.norm_params, "width": n.wide_bytes}
         if s.has_head:
-            cells["head"] = {"count": n.one, "read": eq.matrix(n.d_model, n.vocab, n.tp), "width": n.wide_bytes}
+            read = eq.matrix(n.d_model, n.vocab, n.tp)
+            if norms:
+                read = eq.matrix_and_norms(n.d_model, n.vocab, n.tp, n.norm_params)
+            cells["head"] = {"count": n.one, "read": read, "width": n.wide_bytes}
             for phase in (p for p in phases if p.kind != "held"):
                 cells["head"][f"{phase.stem}flops"] = eq.matmul_flops(n.batch, n.d_model, n.vocab, n.tp)
             cells["head"] |= self._other(self.groups.wide)
@@ -123,15 +127,13 @@ class Lowering:
                 cells["out"]["read"] = eq.matrix_besides(out, n.d_model, n.tp)
         elif s.attention == "mla":
             every, by_head = self._latent_elements()
-            cells["latent_in"] = {"count": n.attention_layers, "w": every}
-            cells["latent_out"] = {"count": n.attention_layers, "w": train.split(by_head, n.tp)}
+            row = {"count": n.attention_layers, "w": eq.latent_shard(every, by_head, n.tp)}
             if s.data_parallel:
-                cells["latent_in"] |= {"w": train.split(every, n.tp), "read": eq.besides(every, n.tp)}
-                cells["latent_out"]["read"] = eq.besides(by_head, n.tp)
+                whole = self._once("latent", common.total(every, by_head))
+                row |= {"w": train.split(whole, n.tp), "read": eq.besides(whole, n.tp)}
             if s.projection_format:
-                other = {"width": n.a_bytes} | self._other(self.groups.projections)
-                cells["latent_in"] |= other
-                cells["latent_out"] |= other
+                row |= {"width": n.a_bytes} | self._other(self.groups.projections)
+            cells["latent"] = row
         if s.linear:
             cells["linear"] = {"count": n.linear_layers, "w": train.split(n.linear_params, n.tp)}
             if s.data_parallel:
@@ -233,16 +235,18 @@ class Lowering:
 
     def _experts(self, cells: dict[str, Cells], phases: Sequence[PassPhase]) -> None:
         n = self.n
-        router = self._once("router", common.product(n.d_model, n.experts))
-        cells["router"] = {"count": n.moe_layers, "w": router}
         row: Cells = {"count": n.moe_layers, "width": n.e_bytes}
-        row["w"] = eq.experts_used(n.top_k, n.matrices, n.d_model, n.expert_ffn, n.tp)
+        expert = self._once("expert_w", eq.matrices_of(n.matrices, n.d_model, n.expert_ffn, n.tp))
+        row["w"] = eq.experts_used(n.top_k, expert)
         for phase in phases:
             hit = self._once(f"{phase.stem}hit", eq.experts_hit(n.experts, n.top_k, phase.tokens))
-            row[f"{phase.stem}read"] = eq.experts_besides(hit, n.top_k, n.matrices, n.d_model, n.expert_ffn, n.tp)
+            row[f"{phase.stem}read"] = eq.experts_besides(hit, n.top_k, expert)
         cells["experts"] = row | self._other(self.groups.experts)
         if self.shape.shared:
-            cells["shared"] = {"count": n.moe_layers, "w": eq.matrices_of(n.matrices, n.d_model, n.shared_ffn, n.tp)}
+            shared = eq.router_and_shared(n.d_model, n.experts, n.matrices, n.shared_ffn, n.tp)
+            cells["shared"] = {"count": n.moe_layers, "w": shared}
+        else:
+            cells["router"] = {"count": n.moe_layers, "w": common.product(n.d_model, n.experts)}
 
     def training(self, table: str, tokens: Value, sequences: Value, positions: Value) -> Table:
         """Lower forward, backward and optimizer of one micro-batch (`bytes` compulsory, `traffic` expected).

@@ -24,15 +24,17 @@ def resident_uniform(parameters, width, shards):
 
 
 @equation("byte", width="byte", wide_width="byte", wall="memory_capacity")
-def resident(parameters, wide, width, wide_width, shards):
-    """Weights of one accelerator: most at one width, embedding and head at another."""
-    return ((parameters - wide) * width + wide * wide_width) / shards
+def resident(parameters, width, matrices, vocab, d_model, wide_width, shards):
+    """Weights of one accelerator: most at one width, embedding and head (`matrices` of them) at another."""
+    return (parameters * width + matrices * vocab * d_model * (wide_width - width)) / shards
 
 
-@equation("byte", width="byte", expert_width="byte", wide_width="byte", wall="memory_capacity")
-def resident_moe(parameters, routed, wide, width, expert_width, wide_width, shards):
-    """Weights of one accelerator where the routed experts are stored at a width of their own."""
-    return ((parameters - routed - wide) * width + routed * expert_width + wide * wide_width) / shards
+@equation("byte", width="byte", wide_width="byte", expert_width="byte", wall="memory_capacity")
+def resident_moe(parameters, width, matrices, vocab, d_model, wide_width, routed, expert_width, shards):
+    """The same where the routed experts are stored at a width of their own."""
+    return (
+        parameters * width + matrices * vocab * d_model * (wide_width - width) + routed * (expert_width - width)
+    ) / shards
 
 
 @equation("byte", width="byte")
@@ -59,10 +61,10 @@ def row_cache(count, cache):
     return count * cache
 
 
-@equation("byte", cache="byte")
-def cache_at_end(cache, prompt, output):
-    """Cache after the last token, from the cache at the mean context."""
-    return cache * (prompt + output) / (prompt + output / 2)
+@equation("byte", cache="byte", cite="kwon2023", wall="memory_capacity")
+def row_cache_at_end(count, cache, prompt, output):
+    """Keys and values of one operator row after the last token, from those at the mean context."""
+    return count * cache * (prompt + output) / (prompt + output / 2)
 
 
 @equation("byte", states="byte", cite="rajbhandari2020", wall="memory_capacity")
@@ -75,3 +77,21 @@ def training_states(parameters, states, shards):
 def headroom(capacity, needed):
     """What is left of the capacity; negative by how much it does not fit."""
     return capacity - needed
+
+
+@equation("byte", capacity="byte", a="byte", b="byte", wall="memory_capacity")
+def left_of_two(capacity, a, b):
+    """What two classes leave of the capacity; negative by how much they do not fit."""
+    return capacity - a - b
+
+
+@equation("byte", capacity="byte", a="byte", b="byte", c="byte", wall="memory_capacity")
+def left_of_three(capacity, a, b, c):
+    """The same of three classes."""
+    return capacity - a - b - c
+
+
+@equation("byte", capacity="byte", a="byte", b="byte", c="byte", e="byte", wall="memory_capacity")
+def left_of_four(capacity, a, b, c, e):
+    """The same of four classes."""
+    return capacity - a - b - c - e

@@ -27,6 +27,24 @@ def matrices_of(matrices, d_model, ffn, shards):
 
 
 @equation("")
+def matrix_and_norms(rows, columns, shards, norms):
+    """Weights of the head on one of `shards` accelerators, and of all norms, which every one holds whole."""
+    return rows * columns / shards + norms
+
+
+@equation("")
+def latent_shard(every, by_head, shards):
+    """Weights of latent attention's projections on one rank: some whole, some split by heads."""
+    return every + by_head / shards
+
+
+@equation("")
+def router_and_shared(d_model, experts, matrices, shared_ffn, shards):
+    """Weights of one layer's router, whole on every rank, and of its shared experts."""
+    return d_model * experts + matrices * d_model * shared_ffn / shards
+
+
+@equation("")
 def besides(elements, shards):
     """Weights that a rank reads beyond its share where it holds them whole and works on its share of the tokens."""
     return elements * (1 - 1 / shards)
@@ -39,15 +57,15 @@ def matrix_besides(rows, columns, shards):
 
 
 @equation("")
-def experts_used(top_k, matrices, d_model, expert_ffn, shards):
+def experts_used(top_k, expert):
     """Weights of the routed experts of one layer that one token uses."""
-    return top_k * matrices * d_model * expert_ffn / shards
+    return top_k * expert
 
 
 @equation("")
-def experts_besides(hit, top_k, matrices, d_model, expert_ffn, shards):
+def experts_besides(hit, top_k, expert):
     """Weights read beyond those of one token's experts where a pass touches `hit` experts of a layer."""
-    return (hit - top_k) * matrices * d_model * expert_ffn / shards
+    return (hit - top_k) * expert
 
 
 @equation("FLOP")
@@ -248,6 +266,18 @@ def pass_compute_time(count, tokens, w, flops, peak, eta):
     return count * (FLOP_PER_MAC * tokens * w + flops) / (peak * eta)
 
 
+@equation("s", done="FLOP", peak="FLOP/s", cite=ROOFLINE, wall="compute_throughput")
+def done_floor(done, peak):
+    """Time of a row's FLOPs at the peak rate, where the row states all of them."""
+    return done / peak
+
+
+@equation("s", done="FLOP", peak="FLOP/s", wall="compute_throughput")
+def done_time(done, peak, eta):
+    """Time of those FLOPs at a sustained share `eta` of the peak."""
+    return done / (peak * eta)
+
+
 @equation("s", moved="byte", bandwidth="byte/s", cite=ROOFLINE, wall="memory_bandwidth")
 def memory_floor(moved, bandwidth):
     """Time to move bytes at the full memory bandwidth."""
@@ -300,26 +330,26 @@ def link_time(traffic, link, eta_link):
 
 @equation("s", tau="s")
 def layer_overhead(layers, tau, r_engine, x_gen):
-    """Kernel starts and tails, norms, activations and all-reduce latencies of one pass."""
+    """Kernel starts and tails, norms, activations and all-reduce latencies of one pass, in units of a plain layer's."""
     return layers * tau * r_engine * x_gen
 
 
-@equation("s", tau="s")
-def routed_layer_overhead(layers, tau, r_engine, x_gen, x_routed, top_k, moe_layers):
-    """The same where layers route: more kernels the more experts a token goes to."""
-    return (layers + x_routed * top_k * moe_layers) * tau * r_engine * x_gen
+@equation("")
+def routed_layers(layers, x_routed, top_k, moe_layers):
+    """Plain layers that layers with experts count for: more kernels the more experts a token goes to."""
+    return layers + x_routed * top_k * moe_layers
 
 
-@equation("s", tau="s")
-def special_layer_overhead(layers, tau, r_engine, x_gen, x_special, special_layers):
+@equation("")
+def special_layers(layers, x_special, special):
     """The same where some layers' attention has more kernels: latent, linear."""
-    return (layers + x_special * special_layers) * tau * r_engine * x_gen
+    return layers + x_special * special
 
 
-@equation("s", tau="s")
-def special_routed_layer_overhead(layers, tau, r_engine, x_gen, x_routed, top_k, moe_layers, x_special, special_layers):
+@equation("")
+def special_routed_layers(layers, x_routed, top_k, moe_layers, x_special, special):
     """The same with both."""
-    return (layers + x_routed * top_k * moe_layers + x_special * special_layers) * tau * r_engine * x_gen
+    return layers + x_routed * top_k * moe_layers + x_special * special
 
 
 @equation(
@@ -341,10 +371,22 @@ def binding_share_linked(cf, mf, lf, ct, mt, lt, expected):
     return where(lf > maximum(cf, mf), lt, where(cf >= mf, ct, mt)) / expected
 
 
-@equation("s", moved="byte", bandwidth="byte/s", route="byte", wall="memory_bandwidth")
-def routed_memory_time(moved, bandwidth, eta_m, moe_layers, route, top_k, d_model, tokens):
+@equation("byte", route="byte")
+def routed_bytes(layers, route, top_k, d_model):
+    """Bytes that the routed copies of one token move between unfused kernels, all layers."""
+    return layers * route * top_k * d_model
+
+
+@equation("s", moved="byte", bandwidth="byte/s", routed="byte", wall="memory_bandwidth")
+def routed_memory_time(moved, bandwidth, eta_m, routed, tokens):
     """Time to move bytes, and what routed copies of the tokens move between unfused kernels."""
-    return (moved + moe_layers * route * top_k * d_model * tokens) / (bandwidth * eta_m)
+    return (moved + tokens * routed) / (bandwidth * eta_m)
+
+
+@equation("s", traffic="byte", link="byte/s", wall="communication")
+def link_floor_of(tokens, traffic, link):
+    """Time to send what each of the tokens sends at the full link rate."""
+    return tokens * traffic / link
 
 
 @equation("s", a="s", b="s", c="s", each="s")
@@ -405,6 +447,12 @@ def ridge_point(peak, bandwidth):
 def rate(items, time):
     """Items a second."""
     return items / time
+
+
+@equation("1/s", time="s")
+def request_rate(batch, output, time):
+    """Tokens a second of a batch of requests."""
+    return batch * output / time
 
 
 @equation("", flops="FLOP", time="s", peak="FLOP/s", cite="chowdhery2022")

@@ -23,9 +23,9 @@ def fixed_time(moved, bandwidth, eta_m, overhead):
 
 
 @equation("s", width="byte", bandwidth="byte/s")
-def expert_time(layers, matrices, d_model, expert_ffn, width, shards, bandwidth, eta_m):
+def expert_time(layers, expert, width, bandwidth, eta_m):
     """Time to read one more expert in every layer that has experts."""
-    return layers * matrices * d_model * expert_ffn * width / shards / (bandwidth * eta_m)
+    return layers * expert * width / (bandwidth * eta_m)
 
 
 @equation("s", route="byte", bandwidth="byte/s")
