@@ -13,7 +13,7 @@ from mlwalls.solvers.walls import WALLS
 from mlwalls.zoo import Source, Zoo
 
 # From so many on, sources are listed by address alone unless all detail is asked for.
-MANY_SOURCES = 4
+MANY_SOURCES = 7
 # From so many steps on, ranges of calibrated constants are left to the answer in all detail.
 MANY_STEPS = 36
 
