@@ -244,7 +244,7 @@ _TABLE: tuple[Wall, ...] = (
         "analysis",
         "B ≥ Q/T*, P ≥ F/T*, C ≥ M",
         ("williams2009",),
-        ("inverse_spec",),
+        ("inverse_spec", "sweep", "audit"),
         ("22 Synthesis",),
     ),
 )
