@@ -8,10 +8,10 @@
 3. A plan of which nothing is stated is the tool's own search, with recomputation unless the era has it. Where FSDP is named,
    sizes not stated are 1.
 4. Micro-batch: the batch of a replica for FSDP, 8 at most where only the global batch is known; 1 for pipelines with a local
-   batch; else the largest power of two up to a quarter of the replica's batch over the stages, 4 at most.
+   batch or from 2023; else the largest power of two up to a quarter of the replica's batch over the stages, 4 at most.
 5. Interleaving: 2, from 2024 8, where layers and micro-batches allow; 1 where the schedule is 1F1B and for BLOOM.
 6. Global batch: four million tokens from 256 accelerators on, four sequences each below.
-7. NVIDIA's NeMo framework and DeepSeek-V3's own have tuned kernels.
+7. NVIDIA's NeMo framework and DeepSeek-V3's own have tuned kernels; MegaScale's own hides 65 % of tensor-parallel traffic.
 8. Accelerators of a run known by its hours: the largest power of two up to 4.1e-8 times the active parameters, 512 to 16,384.
 """
 
@@ -30,6 +30,9 @@ Inputs = Mapping[str, Any]
 
 # Layers, width, heads by billions of parameters: GPT-3 (Brown et al., Table 2.1), MT-NLG and Megatron's one trillion.
 GPT_SIZES = {
+    0.125: (12, 768, 12),
+    0.355: (24, 1024, 16),
+    0.76: (24, 1536, 16),
     1.3: (24, 2048, 16),
     2.7: (32, 2560, 20),
     6.7: (32, 4096, 32),
@@ -243,6 +246,8 @@ def call_of(row: Mapping[str, Any], zoo: Zoo) -> Call:
     if old:
         sets.append("dropout=1")
     sets += [text for name, text in SAID.items() if inputs.get(name)]
+    if "MegaScale" in source and "framework" not in inputs:
+        sets.append("w_tp=0.65")
     if "Omni-Path" in str(inputs.get("interconnect", "")):
         sets.append("nic=6.25e9")
     if not STATED & inputs.keys():
@@ -269,7 +274,7 @@ def _plan(inputs: Inputs, source: str, year: int, old: bool, layers: int, call: 
     dp = max(1, count // (tp * pp * cp))
     batch = _batch(inputs, dp, count, a["seq_len"], call)
     each = batch // dp
-    micro = min(each, _microbatch(inputs, each, pp, fsdp))
+    micro = min(each, _microbatch(inputs, each, pp, fsdp, year))
     v = _interleave(inputs, source, year, layers, pp)
     while micro > 1 and (each % micro or (v > 1 and (each // micro) % pp)):
         micro -= 1
@@ -333,13 +338,15 @@ def _batch(inputs: Inputs, dp: int, count: int, length: int, call: Call) -> int:
     return max(1, round(wanted / dp)) * dp
 
 
-def _microbatch(inputs: Inputs, each: int, pp: int, fsdp: bool) -> int:
+def _microbatch(inputs: Inputs, each: int, pp: int, fsdp: bool, year: int) -> int:
     if "microbatch" in inputs:
         return int(inputs["microbatch"])
     if "local_batch" in inputs:
         return 1 if pp > 1 else int(inputs["local_batch"])
     if fsdp:
         return min(each, 8)
+    if pp > 1 and year >= 2023:
+        return 1
     top = max(1, min(4, each // (4 * pp)))
     return int(2 ** int(math.log2(top)))
 
