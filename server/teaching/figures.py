@@ -1,7 +1,7 @@
 """Figures of a tutorial: its calls answered when they are first needed, and prose filled from the answers.
 
 A figure is an expression of the published grammar over ``call.field``; a placeholder is ``{expression}`` or
-``{expression:digits}``. Fields are those of an answer's result (``field__2`` is the second of a list), and ``share`` of the
+``{expression:digits}``. Fields are those of an answer's result (``field__2`` is the second of a list, ``field__count`` how many), and ``share`` of the
 binding wall.
 """
 
@@ -86,7 +86,9 @@ class Figures:
             return float(answer["feasible"])
         bare, _, place = field.partition("__")
         found = answer["result"].get(bare)
-        if place and isinstance(found, list) and 0 < int(place) <= len(found):
+        if place == "count" and isinstance(found, list):
+            return float(len(found))
+        if place.isdigit() and isinstance(found, list) and 0 < int(place) <= len(found):
             found = found[int(place) - 1]
         if found is None:
             known = ", ".join(answer["result"])
@@ -126,7 +128,7 @@ def shown(value: Any, digits: int = 3) -> str:
     if isinstance(value, (int, float)):
         whole = float(value).is_integer() and abs(value) < 1e6
         return f"{value:,.0f}" if whole else figure(float(value), digits)
-    return str(value).replace("_", " ")
+    return str(value) if " " in str(value) else str(value).replace("_", " ")
 
 
 def filler(zoo: Zoo) -> Fill:

@@ -238,3 +238,19 @@ def test_all_together_take_less_than_thirty_seconds():
     for tutorial in TUTORIALS:
         tutorial_page(tutorial, Zoo.builtin())
     assert time.perf_counter() - began < 30
+def test_paths_lead_through_tutorials_that_exist():
+    known = {t.number: t for t in TUTORIALS}
+    for path in prompts.paths():
+        for step in path.steps():
+            assert "pause" in step or step["tutorial"] in known
+        text = path.render({}, known)
+        assert path.data["level"] in prompts.CHOICES["level"]
+        assert text.count("tutorial://") == sum("tutorial" in step for step in path.steps())
+
+
+def test_the_conference_path_fills_its_ninety_minutes():
+    known = {t.number: t for t in TUTORIALS}
+    minutes = {p.name: p.minutes(known) for p in prompts.paths()}
+    assert minutes["d"] == 90
+    assert minutes["d_plus"] == 240
+    assert (minutes["a"], minutes["b"], minutes["c"]) == (140, 130, 135)
