@@ -1,8 +1,8 @@
 """Figures of a tutorial: its calls answered when they are first needed, and prose filled from the answers.
 
 A figure is an expression of the published grammar over ``call.field``; a placeholder is ``{expression}`` or
-``{expression:digits}``. Fields are those of an answer's result (``field__2`` is the second of a list, ``field__count`` how many), and ``share`` of the
-binding wall.
+``{expression:digits}``. Fields are those of an answer's result (``field__2`` is the second of a list, ``field__count`` how
+many), and ``share`` of the binding wall.
 """
 
 from __future__ import annotations

@@ -238,6 +238,8 @@ def test_all_together_take_less_than_thirty_seconds():
     for tutorial in TUTORIALS:
         tutorial_page(tutorial, Zoo.builtin())
     assert time.perf_counter() - began < 30
+
+
 def test_paths_lead_through_tutorials_that_exist():
     known = {t.number: t for t in TUTORIALS}
     for path in prompts.paths():

@@ -18,7 +18,7 @@ HELD_OUT = yaml.safe_load((HERE / "held_out.yaml").read_text(encoding="utf-8"))
 ZOO = Zoo.builtin()
 TOOLS = {**{name: solver_tool(solver, ZOO) for name, solver in solvers().items()}, "find_in_zoo": zoo_tool(ZOO)}
 for _part in (PLACED, HELD_OUT):
-    _part["answered"] = [case for case in _part["answered"] if case["tool"] in TOOLS]
+    assert all(case["tool"] in TOOLS for case in _part["answered"])
 NAMED = {"model": "models", "hardware": "hardware", "baseline_hardware": "hardware", "compare_with": "hardware"}
 
 
