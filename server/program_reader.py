@@ -38,6 +38,7 @@ class Report:
     searches: int = 0
     result_numbers: int = 0
     problems: list[str] = field(default_factory=list)
+    rests_on: dict[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -55,7 +56,9 @@ class Report:
             f"{self.lines} lines read, {self.steps} steps and {self.searches} searches recomputed, "
             f"{self.result_numbers} result numbers matched"
         )
-        return "\n".join([f"{'verified' if self.ok else 'NOT verified'}: {head}", *self.problems])
+        others = ", ".join(f"{count} of {tool}" for tool, count in self.rests_on.items())
+        rest = [f"figures of other answers, to be verified with theirs: {others}"] if others else []
+        return "\n".join([f"{'verified' if self.ok else 'NOT verified'}: {head}", *self.problems, *rest])
 
 
 @dataclass(slots=True)
@@ -150,6 +153,9 @@ class Program:
             if found is None:
                 raise ProgramError(f"cannot read {rest[at : at + 30]!r}")
             self._assign(found[1], literal(found[2]))
+            if match[1] == "answer" and self._compare:
+                tool = match[2].strip()
+                self.report.rests_on[tool] = self.report.rests_on.get(tool, 0) + 1
             at = found.end()
             if at < len(rest):
                 if not rest.startswith(", ", at):

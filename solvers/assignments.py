@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from mlwalls.solvers.rendering import exact
+
+_ASSIGNED = re.compile(r"[A-Za-z_][A-Za-z_0-9]*=")
 
 
 class AssignmentError(ValueError):
@@ -49,6 +52,19 @@ def split_list(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+def _joined(items: list[str]) -> list[str]:
+    """Put commas back that belong to one ``name=1,2,4`` of a list of such."""
+    if not items or not _ASSIGNED.match(items[0]):
+        return items
+    found: list[str] = []
+    for item in items:
+        if found and not _ASSIGNED.match(item):
+            found[-1] += f",{item}"
+        else:
+            found.append(item)
+    return found
+
+
 def write_assignments(arguments: Mapping[str, Any]) -> list[str]:
     """Return arguments as ``argument=value``, so that reading them gives the same call."""
     return [f"{name}={written(value)}" for name, value in arguments.items()]
@@ -67,7 +83,7 @@ def _read(value: str, schema: Mapping[str, Any]) -> Any:
     kind = schema.get("type")
     if kind == "array":
         inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-        items = [item.strip().strip("\"'") for item in split_list(inner) if item.strip()]
+        items = _joined([item.strip().strip("\"'") for item in split_list(inner) if item.strip()])
         return [_read(item, schema["items"]) for item in items]
     if kind in ("number", "integer"):
         return _number(value)

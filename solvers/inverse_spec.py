@@ -38,7 +38,7 @@ from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.searching import MILLION, Found, Goal, Whole, search_factor, search_whole
 from mlwalls.solvers.slicing import inputs_of, steps_behind
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
-from mlwalls.solvers.turning import held_searches
+from mlwalls.solvers.turning import held_searches, searched_in
 from mlwalls.solvers.units import reduce_unit
 from mlwalls.zoo import Zoo
 
@@ -158,7 +158,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> Inverse:
     if met:
         table = _needs(n, d, out, figure, met)
         hardware_rows(inner, held, goal, d, out, figure, behind)
-        _reached(d, out, table, figure)
+        _reached(d, out, table, figure, held)
     else:
         hardware_rows(inner, held, goal, d, out, figure, behind)
         best = next((x for x, f in searched.items() if not f.any_does), "")
@@ -175,6 +175,7 @@ def _body(
     out.shown = inner.solver.present(inner.problem, outcome, base)
     behind = steps_behind(base, [figure.name])
     d.adopt(behind)
+    out.kept = searched_in(behind)
     out["base_value"] = d.step("base_value", common.ratio(figure, n.metric_unit))
     out["goal"] = d.step("goal", eq.scaled(n.metric_unit, n.target))
     return figure, held_searches(base), behind
@@ -206,11 +207,11 @@ def _needs(n: Numbers, d: Derivation, out: Inverse, figure: Value, met: dict[str
     return table
 
 
-def _reached(d: Derivation, out: Inverse, table: Table, figure: Value) -> None:
+def _reached(d: Derivation, out: Inverse, table: Table, figure: Value, held: dict[str, float]) -> None:
     """Run the program at what was found: the round trip."""
     numbers = {}
     for symbol, cells in table.rows.items():
-        again, _ = out.inner.evaluated({symbol: out.inner.problem.numbers[symbol].value * cells["times"]})
+        again, _ = out.inner.evaluated({symbol: out.inner.problem.numbers[symbol].value * cells["times"]}, held)
         numbers[symbol] = float(again[out.metric.symbol].value)
     d.rerun_column(table, "reached", figure, numbers, [("row", eq.scaled(Value("row", None), table["times"]))])
     d.column(table, "margin", eq.change(table["reached"], out["goal"]))

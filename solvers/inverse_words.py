@@ -12,6 +12,7 @@ from mlwalls.solvers.inner import Inner, Lever, Metric
 from mlwalls.solvers.meeting import Meets
 from mlwalls.solvers.searching import Found, Goal, Whole
 from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
+from mlwalls.solvers.turning import kept_as_found
 from mlwalls.solvers.words import figure, first, fit_result, seconds
 
 
@@ -53,6 +54,7 @@ class Inverse(dict[str, Value]):
         self.meeting: list[Meets] | None = None
         self.hardware: Table | None = None
         self.limited = self.part = ""
+        self.kept: list[str] = []
 
 
 _SCALES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -88,7 +90,7 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     if met and not shown.feasible and out.whole is None:
         sentence = f"{sentence} But the scenario itself is infeasible: {shown.verdict.split('. ')[0].rstrip('.')}."
     binding = Binding(shown.binding.slug, shown.binding.runner_up)
-    return Presentation(sentence, feasible, binding, _result(problem, out))
+    return Presentation(sentence, feasible, binding, _result(problem, out), kept_as_found(out.kept))
 
 
 def _needs_text(problem: Problem, out: Inverse, what: str) -> str:

@@ -40,7 +40,7 @@ from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.sensitivity_words import Findings, SensitivityResult, present
 from mlwalls.solvers.slicing import inputs_of, steps_behind
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
-from mlwalls.solvers.turning import choices_of, held_searches, turns
+from mlwalls.solvers.turning import choices_of, held_searches, searched_in, turns
 from mlwalls.solvers.units import reduce_unit
 from mlwalls.zoo import Zoo
 
@@ -159,7 +159,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> Findings:
     behind = steps_behind(base, [figure.name])
     own = choices_of(behind)
     out = Findings(inner, s.metric)
-    out.order = order
+    out.order, out.kept = order, searched_in(behind)
     found = turns(inner, held, own or choices_of(base.steps), [n[symbol] for symbol in order])
     out.turns = [turn for turn in found if abs(math.log(turn.factor)) > 1e-9][:2]
     d.adopt(steps_behind(base, [figure.name, *(name for t in out.turns for name in (t.before, t.after))]))

@@ -10,7 +10,7 @@ from pydantic import Field
 from mlwalls.solvers.derivation import Derivation, Table, Value
 from mlwalls.solvers.inner import Inner, Metric
 from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
-from mlwalls.solvers.turning import Turn
+from mlwalls.solvers.turning import Turn, kept_as_found
 from mlwalls.solvers.words import figure, first, fit_result, seconds
 
 
@@ -40,6 +40,7 @@ class Findings(dict[str, Value]):
         self.inner, self.metric = inner, metric
         self.order: list[str] = []
         self.turns: list[Turn] = []
+        self.kept: list[str] = []
         self.table: Table | None = None
 
 
@@ -102,7 +103,9 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
         extra["next_change_is"] = _turn_text(out.turns[0])
     result = fit_result(SensitivityResult, out, extra, set())
     binding = Binding(shown.binding.slug, shown.binding.runner_up)
-    return Presentation(sentence, shown.feasible, binding, result, _warnings(rows, problem.structure.step))
+    return Presentation(
+        sentence, shown.feasible, binding, result, [*kept_as_found(out.kept), *_warnings(rows, problem.structure.step)]
+    )
 
 
 def _warnings(rows: dict[str, dict[str, Any]], step: float) -> list[str]:

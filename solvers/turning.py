@@ -46,6 +46,16 @@ def held_searches(derivation: Derivation) -> dict[str, float]:
     }
 
 
+def searched_in(steps: Sequence[Step | Row]) -> list[str]:
+    """Return the names of the searches among steps."""
+    return [step.name for step in steps if isinstance(step, Step) and step.kind == "search"]
+
+
+def kept_as_found(searched: Sequence[str]) -> list[str]:
+    """Return the word on searches that reruns do not make again."""
+    return [f"{', '.join(searched)}: kept as the scenario's own search found it"] if searched else []
+
+
 def turns(inner: Inner, held: Mapping[str, float], choices: Sequence[str], symbols: Sequence[Value]) -> list[Turn]:
     """Return the nearest regime change of each symbol in either direction within a factor of 100, nearest first."""
     if not choices:

@@ -78,6 +78,66 @@ def test_a_wrong_result_is_caught(result):
     assert not verify(changed(result=result)).ok
 
 
+RERUNS = {
+    **PROGRAM,
+    "result": {"vary_elasticity": [-0.8, -0.2], "vary_rows": ["a", "b"], "at_once_s": 2.5},
+    "binding_wall": {},
+    "work": [
+        "you: a=2 1/s, b=8 1/s, k=1.0001, two=2",
+        "answer other: c=1",
+        # 1/2 + 1/8 = 0.625; the shares 0.8 and 0.2 are minus the elasticities.
+        "time = c/a+c/b = 0.625 s",
+        "vary a: base = a",
+        "vary b: base = b",
+        "need = 4 1/s = search: smallest a in 0.001..1000 within 0.0001 with time<=0.375",
+        "listed = 4 = search: smallest a in [1,2,4,8] with time<=0.375",
+        "joint = 2.5 = search: smallest joint in 0.01..100 within 0.001 with time<=0.25 where a=a*joint, b=b*joint",
+        "vary.up = rerun: time with row=row*k",
+        "vary.down = rerun: time with row=row/k",
+        "vary.elasticity = log(vary.up/vary.down)/(two*log(k))",
+        "half = 0.3125 s = rerun: time with a=a*two, b=b*two",
+        "at_once = half*8 = 2.5 s",
+    ],
+}
+
+
+def test_reruns_and_searches_over_the_reals_by_hand():
+    report = verify(RERUNS)
+    assert report.problems == []
+    assert "1 of other" in report.text()
+
+
+@pytest.mark.parametrize(
+    ("line", "tampered"),
+    [
+        (2, "time = c/a+c/a = 1 s"),
+        (5, "need = 4.1 1/s = search: smallest a in 0.001..1000 within 0.0001 with time<=0.375"),
+        (5, "need = 3.9 1/s = search: smallest a in 0.001..1000 within 0.0001 with time<=0.375"),
+        (5, "need = 4 1/s = search: largest a in 0.001..1000 within 0.0001 with time<=0.375"),
+        (5, "need = 4 1/s = search: smallest a in 0.001..1000 within 0.5 with time<=0.375"),
+        (6, "listed = 8 = search: smallest a in [1,2,4,8] with time<=0.375"),
+        (6, "listed = 4 = search: smallest a in [1,2,8] with time<=0.375"),
+        (7, "joint = 3 = search: smallest joint in 0.01..100 within 0.001 with time<=0.25 where a=a*joint, b=b*joint"),
+        (7, "joint = 2.5 = search: smallest joint in 0.01..100 within 0.001 with time<=0.25 where a=a*joint"),
+        (8, "vary.up = rerun: time with row=row*k*k"),
+        (8, "vary.up = rerun: time with row=other*k"),
+        (8, "vary.up = rerun: time with nothing=k"),
+        (11, "half = 0.3126 s = rerun: time with a=a*two, b=b*two"),
+        (11, "half = 0.3125 s = rerun: time with a=a*two"),
+    ],
+)
+def test_tampered_reruns_are_caught(line, tampered):
+    work = list(RERUNS["work"])
+    work[line] = tampered
+    assert not verify({**RERUNS, "work": work}).ok
+
+
+def test_many_reruns_stay_bounded():
+    work = ["you: a=1", *(f"vary r{i}: x = a" for i in range(60))]
+    work += [f"vary.c{i} = rerun: a with a=a*2" for i in range(100)]
+    assert any("reruns" in p for p in verify({"work": work, "result": {}, "sources": []}).problems)
+
+
 def test_an_unlisted_or_falsely_checked_source_is_caught():
     assert not verify(changed(sources=PROGRAM["sources"][:1])).ok
     work = ["zoo chip [a_source?]: rate=4", *PROGRAM["work"][1:]]
