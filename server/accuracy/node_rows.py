@@ -1,6 +1,7 @@
-"""Predictions of cache pools that an engine printed at start-up, and of decode rates published for wafer-scale systems.
+"""Predictions of cache pools that an engine printed at start-up, of decode rates published for wafer-scale systems, of
+compute-optimal sizes, and of image rates.
 
-Both calibrations keep their rows in a form of their own; `as_published` writes them as {id, kind, inputs, value}.
+Two calibrations keep their rows in a form of their own; `as_published` writes them as {id, kind, inputs, value}.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def pool(row: Row, zoo: Zoo) -> Outcome:
     out = solver.compute(problem.structure, problem.numbers, Derivation(record=False))
     predicted, low, high = (float(out[name].value) / GIB for name in ("pool", "pool_low", "pool_high"))
     groups = {"model": given["zoo_model"], "chip": given["gpu"]}
-    return Scored(row["id"], row["kind"], float(row["value"]), predicted, low, high, groups)
+    return _scored(row, predicted, groups, low, high)
 
 
 def _not_comparable(given: Row) -> str:
@@ -72,17 +73,74 @@ def _not_comparable(given: Row) -> str:
 def rate(row: Row, zoo: Zoo) -> Outcome:
     """Predict the tokens a second that one user of a wafer-scale system sees."""
     given = row["inputs"]
-    solver = solvers()["wafer_scale"]
     arguments = {
         "model": given.get("same_layers_as", given["model"]),
         "execution": "resident",
         "weight_dtype": "native",
         "draft_model": given["software"] == "drafted",
     }
-    result: Any = solver.run(solver.request.model_validate(arguments), zoo).presentation.result
-    low, high = 1e3 / result.high_ms, 1e3 / result.low_ms
+    result = _result("wafer_scale", arguments, zoo)
     groups = {"model": given["model"], "source": given["source"]}
-    return Scored(row["id"], row["kind"], float(row["value"]), result.user_rate_tokens_per_s, low, high, groups)
+    return _scored(row, result.user_rate_tokens_per_s, groups, 1e3 / result.high_ms, 1e3 / result.low_ms)
 
 
-SCORERS: dict[str, Scorer] = {POOL: pool, RATE: rate}
+def optimum(row: Row, zoo: Zoo) -> Outcome:
+    """Predict the tokens (in billions) on which a budget is best spent, by the approach that the row's table is of."""
+    law = "hoffmann_1" if "Approach 1" in str(row.get("source", "")) else "besiroglu"
+    result = _result("scaling_law", {"compute_flop": float(row["inputs"]["flops"]), "law": law}, zoo)
+    return _scored(row, result.optimal_tokens / 1e9, {"law": law})
+
+
+def vision(row: Row, zoo: Zoo) -> Outcome:
+    """Predict the images a second of a system of accelerators that share nothing."""
+    given = row["inputs"]
+    number = given.get("num_gpus", 1)
+    arguments = {
+        "model": given["model"],
+        "hardware": given["gpu"],
+        "phase": "inference",
+        "batch_sizes": [given.get("batch", OFFLINE_BATCH)],
+        "weight_dtype": given.get("precision", "bf16"),
+    }
+    result = _result("roofline", arguments, zoo)
+    rate = result.throughput_samples_per_s
+    low, high = (number * rate * result.expected_ms / bound for bound in (result.high_ms, result.low_ms))
+    return _scored(row, number * rate, {"model": given["model"]}, low, high)
+
+
+def pipeline(row: Row, zoo: Zoo) -> Outcome:
+    """Predict what accelerators demand of a loader; what cores and storage deliver are inputs of the tool."""
+    given = row["inputs"]
+    if "num_gpus" not in given or "vcpus" in given:
+        return Skipped(row["id"], row["kind"], "what a core or the storage delivers is an input of the tool")
+    model, chip = given["model"].split()[0], given["gpu"]
+    arguments = {"model": model, "hardware": chip, "n_accelerators": given["num_gpus"], "cpu_workers": 1}
+    bounds = [
+        _result("pipeline_bottleneck", {**arguments, **mfu}, zoo).accelerator_rate_samples_per_s
+        for mfu in ({}, {"mfu_percent": MFU_RANGE[0]}, {"mfu_percent": MFU_RANGE[1]})
+    ]
+    return _scored(row, bounds[0], {"stage": "accelerators"}, bounds[1], bounds[2])
+
+
+def _result(tool: str, arguments: dict[str, Any], zoo: Zoo) -> Any:
+    solver = solvers()[tool]
+    return solver.run(solver.request.model_validate(arguments), zoo).presentation.result
+
+
+def _scored(
+    row: Row, predicted: float, groups: dict[str, str], low: float | None = None, high: float | None = None
+) -> Scored:
+    return Scored(row["id"], row["kind"], float(row["value"]), predicted, low, high, groups)
+
+
+# Of an offline run that does not state it.
+OFFLINE_BATCH = 2048
+# The range that pipeline_bottleneck assumes, in percent.
+MFU_RANGE = (19, 50)
+SCORERS: dict[str, Scorer] = {
+    POOL: pool,
+    RATE: rate,
+    "scaling_law": optimum,
+    "vision_throughput": vision,
+    "data_pipeline": pipeline,
+}

@@ -131,7 +131,7 @@ def test_a_narrow_group_format_has_its_scales(zoo, tmp_path):
     ("kind", "inputs", "said"),
     [
         ("decode_throughput", {"system": "Groq LPU (576 chips)", "model": "Llama-2-70B"}, "hosted"),
-        ("decode_throughput", {"gpu": "RTX A6000 48GB", "model": "Llama-3-8B"}, "not in the zoo"),
+        ("decode_throughput", {"gpu": "GTX 1080 Ti 11GB", "model": "Llama-3-8B"}, "not in the zoo"),
         ("serving_throughput", {"gpu": "H100", "model": "llama2-70b"}, "prompt length"),
         ("inference_memory", {"model": "Llama-3.1-8B", "setup": "as usual"}, "the setup does not state"),
     ],
@@ -159,3 +159,22 @@ def test_decode_rates_of_wafer_scale_systems(zoo):
     # One free number a generation of software: within a factor of two or so, and said so.
     assert all(abs(row.error) < 1 for row in outcomes)
     assert sum(bool(row.covered) for row in outcomes) >= 0.8 * len(outcomes)
+
+
+def test_a_budgets_best_tokens_by_the_tables_own_approach(zoo, tmp_path):
+    # Hoffmann et al., Table 3: 1.5e12 tokens at Gopher's budget.
+    row = {"kind": "scaling_law", "inputs": {"params": "67B", "flops": 5.76e23}, "value": 1500}
+    outcome = published(zoo, tmp_path, **row, source="Hoffmann et al., Table 3 (Approach 1)")
+    assert outcome.groups == {"law": "hoffmann_1"}
+    assert abs(outcome.error) < 0.06
+
+
+def test_image_rates(zoo, tmp_path):
+    # MLPerf Inference v4.1, eight H200, int8, offline: 756,960 images/s.
+    inputs = {"gpu": "H200-SXM-141GB", "num_gpus": 8, "model": "ResNet-50", "precision": "int8"}
+    outcome = published(zoo, tmp_path, kind="vision_throughput", inputs=inputs, value=756960)
+    assert outcome.low < outcome.measured < outcome.high
+    # No more than eight times 1,979 TOP/s over 8.178 GFLOP.
+    assert outcome.predicted < 8 * 1.9789e15 / 8.178e9
+    loader = {"vcpus": 96, "loader": "FFCV", "source": "RAM"}
+    assert isinstance(published(zoo, tmp_path, kind="data_pipeline", inputs=loader, value=31278), Skipped)
