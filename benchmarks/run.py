@@ -66,6 +66,33 @@ def plans():
     return tried, time.perf_counter() - start
 
 
+def serving():
+    """Milliseconds of one estimate of the serving-latency model with its derivation, and of 4,096 loads at once (best of 200)."""
+    import numpy as np
+
+    from mlwalls.solvers.derivation import Derivation
+    from mlwalls.solvers.numbers import Numbers
+    from mlwalls.solvers.serving import resolve_serving, serve
+    from mlwalls.zoo import Zoo
+
+    zoo, n = Zoo.builtin(), Numbers()
+    n.you("prompt", 2000, "token")
+    n.you("output", 500, "token")
+    n.you("concurrency", 64)
+    entries = zoo.get("models", "deepseek-v3"), zoo.get("hardware", "nvidia-h200-sxm-141gb")
+    replica = resolve_serving(n, *entries, 8, [])
+    many = n.replaced({"concurrency": np.arange(1.0, 4097.0)})
+    best = []
+    for numbers, record in ((n, True), (many, False)):
+        times = []
+        for _ in range(200):
+            start = time.perf_counter()
+            serve(replica, numbers, Derivation(record))
+            times.append(time.perf_counter() - start)
+        best.append(min(times) * 1e3)
+    return best
+
+
 def zoo_cost():
     """What the zoo adds to a process: milliseconds to import it and read every kind, and MB of memory."""
     code = (
@@ -134,6 +161,7 @@ def main():
     bare, _ = anyio.run(one_call, BARE, "echo", {"text": "x" * size}, 300)
     tools, zoo = every_tool(300), zoo_cost()
     tried, took = min((plans() for _ in range(3)), key=lambda found: found[1])
+    estimate, search = serving()
     begun = {k: statistics.median(v) for k, v in first.items()}
     figures = {
         "start_to_first_answer_s": begun["ours"],
@@ -144,6 +172,8 @@ def main():
         "call_ratio": ours / bare,
         "in_process_answer_ms": tools["roofline"]["ms"],
         "sweep_1e6_points_s": min(sweep(1_000_000) for _ in range(3)),
+        "serving_estimate_ms": estimate,
+        "serving_4096_loads_ms": search,
         "plans_tried": tried,
         "plans_s": took,
         "answer_bytes": size,
