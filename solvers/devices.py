@@ -23,6 +23,7 @@ REFERENCE_SHARE = 0.79
 class Device:
     """One device's branches: symbols of its peaks per tensor class and whether its matmul share is its own.
 
+    `related`: of a generation and form that was measured, or measured itself (`calibrated`).
     `prefix` precedes its symbols (empty for the device asked about, ``base_`` for the one compared with).
     """
 
@@ -36,6 +37,7 @@ class Device:
     calibrated: bool
     has_link: bool
     projections: str = ""
+    related: bool = False
 
 
 def resolve_device(
@@ -98,6 +100,7 @@ def resolve_device(
         known,
         has_link,
         symbols.get("projections", ""),
+        known or (family in constants["domain"]["families"] and entry.text("form") in constants["domain"]["forms"]),
     )
 
 
@@ -149,8 +152,8 @@ def serving_constants(n: Numbers, shape: ModelShape, devices: tuple[Device, ...]
     for name in ("rho", "tau", "eta_link", "eta_attention"):
         n.calibrated(constants, name)
     for device in devices:
-        name = "eta_memory" if device.calibrated else "eta_memory_other"
-        if device.prefix and device.calibrated == devices[0].calibrated:
+        name = "eta_memory" if device.related else "eta_memory_other"
+        if device.prefix and device.related == devices[0].related:
             n.alias(f"{device.prefix}eta_memory", "eta_memory")
         else:
             n.calibrated(constants, name, f"{device.prefix}eta_memory")
@@ -188,19 +191,19 @@ def resolve_spread(
         low, high = f"{stem}_low", f"{stem}_high"
     n.calibrated(intervals, low, "spread_low")
     n.calibrated(intervals, high, "spread_high")
-    reasons = {}
+    serving = phase != "training"
+    odd = serving and (shape.linear or shape.sparse or shape.attention == "none")
     for device in devices:
-        outside = not device.calibrated and phase != "training"
-        reasons[device.prefix] = device.name if outside else ""
-    odd = phase != "training" and (shape.linear or shape.sparse or shape.attention == "none")
-    for device in devices:
-        wide = bool(reasons[device.prefix]) or odd
-        if wide:
+        if odd or (serving and not device.related):
             n.assumed(f"{device.prefix}widen", 2, 1, 3, source="cal_serving")
         else:
             n.defined(f"{device.prefix}widen", 1)
-    if named := ", ".join(r for r in reasons.values() if r):
-        warnings.append(f"extrapolated: {named} not among the calibrated chips; the range is twice as wide")
+    if serving and (far := ", ".join(d.name for d in devices if not d.related)):
+        warnings.append(f"extrapolated: {far} not among the calibrated chips; the range is twice as wide")
+    if serving and (near := ", ".join(d.name for d in devices if d.related and not d.calibrated)):
+        warnings.append(
+            f"extrapolated: {near} not measured, but chips of its generation; left-out ones kept to the range"
+        )
     if odd:
         warnings.append("extrapolated: this kind of attention was never in the calibration data")
     elif phase != "training" and model is not None and model.id not in calibration("serving")["domain"]["models"]:
