@@ -81,6 +81,9 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
     known = index().share_of(best.tool, linked.rest)
     if known < KNOWN or best.hit.share < (SHARED_BARE if bare else SHARED):
         return NotSure("it is not near enough to a question that has an answer here.", nearest(linked.rest))
+    nothing = set(best.filled.arguments) <= set(best.filled.assumed)
+    if bare and nothing and best.hit.phrase.tutorial is None:
+        return NotSure("it names no model, accelerator, place or number.", nearest(linked.rest, best.tool))
     if best.filled.missing:
         what = ", ".join(best.filled.missing)
         return NotSure(
@@ -143,7 +146,7 @@ def _candidates(said: Said, zoo: Zoo) -> list[_Candidate]:
         own = hit.phrase.tutorial is not None and not filled.unused_names
         if own and filled.missing:
             filled.missing = []  # the tutorial's own example fills in
-        rank = hit.score * NAME_LOST**filled.unused_names * NUMBER_LOST**filled.unused_numbers
+        rank = hit.score * NAME_LOST**filled.unused_names * NUMBER_LOST ** len(filled.unused_numbers)
         found.append(_Candidate(tool, hit, filled, rank * MISSING ** len(filled.missing)))
     return sorted(found, key=lambda candidate: -candidate.rank)
 
@@ -169,8 +172,8 @@ def _routed(best: _Candidate, said: Said, bare: bool) -> Routed:
         }
     call = {**assumed, **arguments}
     note = f" Not named, so assumed: {', '.join(f'{k} {_shown(v)}' for k, v in assumed.items())}." if assumed else ""
-    if said.linked.unknown:
-        note += f" Not understood: {said.linked.unknown[0][0]}."
+    if best.filled.unused_numbers:
+        note += f" Not used: {', '.join(best.filled.unused_numbers)}."
     return Routed(best.tool, call, f"Read as {best.tool} {json.dumps(call)}.{note}", tuple(assumed))
 
 

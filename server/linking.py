@@ -72,7 +72,8 @@ def link(question: str, zoo: Zoo) -> Linked:
     while at < len(tokens):
         for size in range(min(_MAX_WORDS, len(tokens) - at), 0, -1):
             start, end = tokens[at].start(), tokens[at + size - 1].end()
-            hit = _named(_unplural(question[start:end]), zoo)
+            text = question[start:end].rstrip(".")
+            hit = _spellings(zoo).get(key(text)) or _named(_unplural(text), zoo)
             if hit is not None:
                 named.append((start, end, *hit))
                 at += size

@@ -50,7 +50,7 @@ class Filled:
     assumed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unused_names: int = 0
-    unused_numbers: int = 0
+    unused_numbers: list[str] = field(default_factory=list)
 
 
 def fill(takes: Mapping[str, Any], said: Said, zoo: Zoo, required: tuple[str, ...] = ()) -> Filled:
@@ -62,7 +62,8 @@ def fill(takes: Mapping[str, Any], said: Said, zoo: Zoo, required: tuple[str, ..
     filled.missing = [name for name in required if name not in filled.arguments]
     filled.unused_names = sum(1 for kind in KINDS for id in said.linked.of(kind) if id not in filler.used_names)
     counted = [i for i, q in enumerate(said.numbers) if q.kind]
-    filled.unused_numbers = sum(1 for i in counted if i not in filler.used_numbers)
+    left = [said.numbers[i] for i in counted if i not in filler.used_numbers]
+    filled.unused_numbers = [said.text[q.start : q.end].strip().replace("chip", "accelerator") for q in left]
     return filled
 
 

@@ -160,3 +160,14 @@ def test_what_looks_like_a_name_and_is_none_is_noted(text):
 def test_hostile_text_is_only_text():
     for text in ("'; drop table models; --", "\x00\x1b[31m", "9" * 400, "tokens " * 200, "🤖 🤖", "$(reboot) on H100"):
         assert isinstance(route(text, ZOO), (NotSure, Routed))
+
+
+def test_a_number_that_was_not_used_is_said():
+    routed = route("how fast is llama 8b on an H100 with 12 servers", ZOO)
+    assert isinstance(routed, Routed)
+    assert "Not used: 12 servers" in routed.reading
+
+
+@pytest.mark.parametrize("question", ["what is MFU", "why is my training slow", "how fast is decoding"])
+def test_a_question_that_names_nothing_is_not_answered_with_assumptions_alone(question):
+    assert isinstance(route(question, ZOO), NotSure)
