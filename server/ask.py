@@ -27,6 +27,8 @@ KNOWN, SHARED, SHARED_BARE = 0.45, 0.15, 0.55
 # How much a tool loses for each name or number that it has no place for, and for each argument that nobody gave.
 NAME_LOST, NUMBER_LOST, MISSING = 0.7, 0.9, 0.8
 CANDIDATES = 6
+# Arguments that say how, not of what.
+MANNERS = ("phase", "execution")
 # A tutorial's own question, this near to the nearest phrase, is meant where nothing of one's own is named.
 LESSON = 0.6
 
@@ -81,7 +83,7 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
     known = index().share_of(best.tool, linked.rest)
     if known < KNOWN or best.hit.share < (SHARED_BARE if bare else SHARED):
         return NotSure("it is not near enough to a question that has an answer here.", nearest(linked.rest))
-    nothing = set(best.filled.arguments) <= set(best.filled.assumed)
+    nothing = set(best.filled.arguments) <= {*best.filled.assumed, *MANNERS}
     if bare and nothing and best.hit.phrase.tutorial is None:
         return NotSure("it names no model, accelerator, place or number.", nearest(linked.rest, best.tool))
     if best.filled.missing:
