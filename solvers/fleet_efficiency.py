@@ -70,16 +70,16 @@ class FleetRequest(SolverRequest):
 
     model: str = Field(description='"llama-3.1-70b".')
     hardware: str = Field(description='"h100".')
-    n_accelerators: int = Field(ge=1, le=LARGEST, description="Of the job.")
+    n_accelerators: int = Field(ge=1, le=LARGEST, description="In all.")
     seq_len: int = Field(default=4096, ge=1, le=10_000_000, description="Tokens.")
-    global_batch: int | None = Field(default=None, ge=1, le=10_000_000, description="Sequences a step.")
+    global_batch: int | None = Field(default=None, ge=1, le=10_000_000, description="Sequences.")
     tensor_parallel: int | None = Field(default=None, ge=1, le=LARGEST, description="Left out: searched.")
     pipeline_parallel: int | None = Field(default=None, ge=1, le=LARGEST, description="Likewise.")
     microbatch: int | None = Field(default=None, ge=1, le=LARGEST, description="Likewise.")
     recompute: Recompute | None = Field(default=None, description="Likewise.")
     zero: int | None = Field(default=None, ge=0, le=3, description="Likewise; 3: FSDP.")
-    curve: list[int] = Field(default_factory=list, max_length=8, description="More counts, each with its own plan.")
-    options: list[Option] = Field(default_factory=list, max_length=10, description="tuned: NeMo-class kernels.")
+    curve: list[int] = Field(default_factory=list, max_length=8, description="More counts.")
+    options: list[Option] = Field(default_factory=list, max_length=10, description="tuned: as NeMo.")
     network: str = Field(default="", description='"infiniband-ndr".')
     failures: list[str] = Field(
         default_factory=list,
@@ -321,9 +321,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
 SOLVER = Solver(
     name="fleet_efficiency",
     question="How fast does training run on these accelerators, does it fit, and where does the efficiency go?",
-    guidance=(
-        "Step time, MFU, memory, where time goes, failures, hours; the best parallel plan or yours (cp, ep, interleave by set)."
-    ),
+    guidance="The best parallel plan or yours (cp, ep, interleave by set), memory, losses, failures, hours of a run.",
     walls=("memory_capacity", "communication", "synchronization", "reliability"),
     request=FleetRequest,
     result=FleetResult,

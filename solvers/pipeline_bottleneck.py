@@ -325,9 +325,7 @@ def _advice(r: PipelineRequest, out: Outcome, slowest: str) -> str:
 SOLVER = Solver(
     name="pipeline_bottleneck",
     question="Which stage of the data pipeline starves the accelerators, and what would keep them 95 % busy?",
-    guidance=(
-        "Rates of one host in samples a second; stages not given are left out. Limits of the chip itself: roofline."
-    ),
+    guidance="Rates of one host; stages not given are left out.",
     walls=("ingestion", "transformation", "storage_bandwidth"),
     request=PipelineRequest,
     result=PipelineResult,
