@@ -227,13 +227,15 @@ class Program:
             row: evaluate(expression, self.rerun(self.settings(changes, name, row)).values) for row in table.rows
         }
 
-    def settings(self, text: str, table: str = "", row: str = "", **more: Number) -> dict[str, Number]:
+    def settings(
+        self, text: str, table: str = "", row: str = "", more: Mapping[str, Number] | None = None
+    ) -> dict[str, Number]:
         """Return the names that ``NAME=EXPR, …`` sets; in a row ``row`` is the name that the row bears.
 
         Raises:
             ProgramError: not of that form, or a name that the program does not have.
         """
-        scope = {**self.values, **more}
+        scope = {**self.values, **(more or {})}
         if row:
             scope |= {f"{table}.{column}": cell for column, cell in self.tables[table].cells(row).items()}
             if row in self.values:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -113,18 +114,18 @@ def _here(spec: Spec, work: Sequence[tuple[int, Any]], zoo: Zoo) -> Iterator[tup
 def _on_dask(address: str, spec: Spec, work: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
     """Run the parts on a cluster; what a lost worker had is run again on another."""
     try:
-        from distributed import Client, as_completed
+        distributed: Any = import_module("distributed")
     except ImportError as error:
         raise SweepError("--engine dask needs the extra: pip install 'mlwalls[dask]'") from error
     if not work:
         return
     try:
-        client = Client(address, timeout="5s", set_as_default=False)
+        client = distributed.Client(address, timeout="5s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise SweepError(f"no Dask scheduler answers at {address}: {error}") from error
     with client:
         waiting = {client.submit(part_figures, spec, part, pure=False, retries=RETRIES): i for i, part in work}
-        for future in as_completed(waiting, loop=client.loop):
+        for future in distributed.as_completed(waiting, loop=client.loop):
             try:
                 yield waiting[future], future.result()
             except Exception as error:

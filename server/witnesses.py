@@ -50,7 +50,9 @@ def _monotone(program: Program, value: Number, match: re.Match[str]) -> str:
         return problem
 
     def holds(candidate: float) -> bool:
-        chosen = program.settings(where, **{str(variable): candidate}) if where else {variable: candidate}
+        chosen: dict[str, Number] = {variable: candidate}
+        if where:
+            chosen = program.settings(where, more=chosen)
         return all_true(evaluate(condition, program.rerun(chosen).values))
 
     if not holds(value):

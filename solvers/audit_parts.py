@@ -146,7 +146,7 @@ def training(a: Audit, r: Any) -> None:
     """Ask what a training run asks: the fleet, its data, what the budget buys, energy, money."""
     _common(a, r.days)
     n = a.n
-    given = {"model": a.model.id, "hardware": a.hardware.id, "n_accelerators": a.accelerators}
+    given: dict[str, Any] = {"model": a.model.id, "hardware": a.hardware.id, "n_accelerators": a.accelerators}
     names = (
         "mfu",
         "goodput",
@@ -254,7 +254,12 @@ def _architecture(a: Audit, tokens: int) -> None:
 
 
 def _operations(a: Audit, r: Any, hours: float) -> None:
-    arguments = {"regions": [r.region], "hardware": a.hardware.id, "n_accelerators": a.accelerators, "hours": hours}
+    arguments: dict[str, Any] = {
+        "regions": [r.region],
+        "hardware": a.hardware.id,
+        "n_accelerators": a.accelerators,
+        "hours": hours,
+    }
     a.ask(
         "carbon",
         {"total_energy": "energy", "total_carbon": "carbon", "carbon_high": "high"},
@@ -282,7 +287,7 @@ def serving(a: Audit, r: Any) -> None:
     """Ask what a deployment asks: a step, the cache, the queue, compression, energy, money, a guard."""
     _common(a, r.days)
     n = a.n
-    group = {"model": a.model.id, "hardware": a.hardware.id, "n_accelerators": a.accelerators}
+    group: dict[str, Any] = {"model": a.model.id, "hardware": a.hardware.id, "n_accelerators": a.accelerators}
     cost = {**group, "tpot_ms": r.tpot_ms}
     names = {"query_cost": "query"} | {
         k: k for k in ("listed", "tpot", "ttft", "concurrency", "slots", "prefill", "decoding")
@@ -300,7 +305,7 @@ def serving(a: Audit, r: Any) -> None:
             "mbu": "mbu",
             "needed": "needed",
             "headroom": "headroom",
-            "link": "link_time",
+            "link": "link_floor",
             "step": "expected",
         },
         required=False,
@@ -312,7 +317,7 @@ def serving(a: Audit, r: Any) -> None:
     a.row("compute_throughput", ["mfu"], ["unity"], "roofline", f"of the peak, batch {batch}")
     a.row("memory_bandwidth", ["mbu"], ["unity"], "roofline", "of the bandwidth")
     a.row("memory_capacity", ["needed"], ["needed", "headroom"], "roofline", "an accelerator's")
-    a.row("communication", ["link"], ["step"], "roofline", "of the step")
+    a.row("communication", ["link"], ["step"], "roofline", "links at their peak, of the step")
     a.row("serving_phases", ["tpot"], ["target"], "serving_cost", "a token, of the target")
     a.ask("kv_capacity", {"most": "max_sequences"}, required=False, **group, seq_len=1280)
     a.row("batching", ["concurrency"], ["most"], "serving_cost", "sequences, of those that fit")

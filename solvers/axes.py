@@ -17,7 +17,11 @@ from mlwalls.zoo import UnknownName, Zoo, ZooError
 MAX_AXES = 3
 MAX_VALUES = 1_000_000
 _RANGE = re.compile(r"([-+0-9.eE]+?)\.\.([-+0-9.eE]+?)(?::(log)?([0-9]+))?")
-_KINDS = {"baseline_hardware": "hardware", "compare_with": "hardware", "grid": "grids", "region": "grids"}
+_KINDS = {
+    **dict.fromkeys(("hardware", "baseline_hardware", "compare_with"), "hardware"),
+    **dict.fromkeys(("model", "models", "draft_model", "guard"), "models"),
+    **dict.fromkeys(("region", "regions"), "grids"),
+}
 EXAMPLE = "batch_sizes=1,8,64"
 
 
@@ -146,7 +150,12 @@ def _number(text: str) -> float | None:
 
 def _selected(name: str, values: str, zoo: Zoo, over: Sequence[str], text: str) -> list[Any]:
     """Return the ids of a zoo selection: ``zoo``, ``zoo nvidia``, ``zoo where power_tdp_w<=700 and memory_capacity_gb>=80``."""
-    kind = _KINDS.get(name, name if name in zoo.kinds else f"{name.removeprefix('draft_').removeprefix('guard_')}s")
+    kind = _KINDS.get(name, name)
+    if kind not in zoo.kinds:
+        text = f"{name} takes no entries of the zoo: list its values."
+        raise CallError(
+            "over", text, repair={"over": [kept for kept in over if not kept.startswith(f"{name}=")] or [EXAMPLE]}
+        )
     query, _, filters = values[3:].partition("where")
     where = [part.strip() for part in re.split(r"\band\b|,", filters) if part.strip()]
     try:

@@ -162,8 +162,8 @@ def _table(
                 continue
             v = cells[symbol]
             # The same number of the same entry is printed once, under the first point that has it.
-            key = (symbol, v.value, v.origin)
-            named[symbol] = known.setdefault(key, Value(f"p{place}_{symbol}", v.value, v.unit, v.origin))
+            same = (symbol, v.value, v.origin)
+            named[symbol] = known.setdefault(same, Value(f"p{place}_{symbol}", v.value, v.unit, v.origin))
         table.row(f"p{place}", **named)
     changes = [(symbol, eq.taken_as(table[symbol])) for symbol in columns]
     for key, metric, (value, unit) in zip(("figure", "second"), s.metrics, figures, strict=False):
