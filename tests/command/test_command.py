@@ -70,6 +70,8 @@ def test_not_sure_has_its_own_exit_code():
         (["zoo", "show", "h10o"], "nvidia-h100"),
         (["zoo", "list", "hardwar"], "hardware"),
         (["tutorial", "99"], "no tutorial"),
+        (["tutorial", "1", "--model", "no-such"], "is not in the zoo"),
+        (["path", "z"], "no path"),
         (["serve", "--http", "--host", "0.0.0.0"], "--allow-host"),
         (["serve", "--zoo", "no-such-folder"], "nothing was started"),
     ],
@@ -91,6 +93,10 @@ def test_nonsense_gets_one_paragraph_and_exit_code_2(arguments, says):
         (["zoo", "show", "h100"], "[klock]"),
         (["zoo", "schema", "hardware"], "json-schema.org"),
         (["tutorial", "1"], "3.2x"),
+        (["tutorial", "1", "--model", "mixtral"], "Mixtral-8x7B"),
+        (["tutorial"], "Full-Stack Audit"),
+        (["path", "d"], "90 minutes"),
+        (["path"], "Path D+"),
         (["call", "find_in_zoo", "query=h200"], "nvidia-h200"),
         (["call", "roofline", "model=resnet-50", "hardware=a100", "batch_sizes=1,8"], "ResNet-50"),
         (["--version"], "mlwalls 0."),
@@ -101,3 +107,13 @@ def test_reading(arguments, shows):
     done = mlwalls(*arguments)
     assert done.returncode == 0, done.stderr
     assert shows in done.stdout
+
+
+def test_a_tutorial_is_taught_and_ends_when_nobody_answers():
+    done = mlwalls("tutorial", "1", "--interactive", text="3.2\n3.2\n3.17\n1.43\n")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "would be right if compute bound" in text
+    assert "2 of 2 exercises right" in text
+    left = mlwalls("tutorial", "1", "--interactive", text="")
+    assert left.returncode == 0 and "Traceback" not in left.stderr
