@@ -86,6 +86,8 @@ def resolve(request: InverseSpecRequest, zoo: Zoo) -> Problem:
         CallError: the inner request is wrong, the figure is not there, or a name to solve for is none.
     """
     inner = resolve_inner(request.tool, request.scenario, zoo)
+    if request.set_:
+        inner = inner.at(set=[*inner.arguments.get("set", []), *request.set_])
     out = figures(inner)
     metric = find_metric(inner, out, request.metric)
     value = out[metric.symbol]

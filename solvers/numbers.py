@@ -158,6 +158,8 @@ class Numbers(Mapping[str, Value]):
                     repair={"set": [known for a in assignments for known in self._nearest(a)[:1]]},
                 )
             if old.origin.kind == "you":
+                if _says(given, old.value):
+                    continue  # an inner request has taken it already
                 raise CallError(
                     "set",
                     f"{text!r}: {symbol} follows from an argument of this call; give that argument instead.",
@@ -185,6 +187,13 @@ class Numbers(Mapping[str, Value]):
                 )
             new = Value(old.name, number, old.unit, YOU)
             self._values.update({s: new for s, v in self._values.items() if v.name == old.name})
+
+
+def _says(text: str, number: Any) -> bool:
+    try:
+        return bool(float(text) == number)
+    except ValueError:
+        return False
 
 
 def _swap(assignments: Iterable[str], old: str, *new: str) -> list[str]:

@@ -199,6 +199,9 @@ def _draft(request: ServingCostRequest, zoo: Zoo, n: Numbers, hardware: Entry, w
         return None
     inner = n.scope("draft_")
     draft = find(zoo, "models", "draft_model", request.draft_model, warnings)
+    if not (draft.has("config.layers") and draft.has("config.d_model")):
+        text = f"{draft.name} has no layer configuration in the zoo; name a language model with one."
+        raise CallError("draft_model", text, repair={"draft_model": ""})
     again: list[str] = []
     serving = resolve_serving(inner, draft, hardware, request.n_accelerators, again)
     inner.share()

@@ -148,9 +148,9 @@ class Solver:
         derivation = Derivation()
         try:
             outcome = self.compute(problem.structure, problem.numbers, derivation)
+            return Answer(self, problem, self.present(problem, outcome, derivation), derivation)
         except NonFiniteError as error:
             raise _out_of_range(error, problem, self) from error
-        return Answer(self, problem, self.present(problem, outcome, derivation), derivation)
 
     def evaluate(self, problem: Problem, vary: Mapping[str, Any]) -> Outcome:
         """Run the same computation unrecorded with arrays in place of some numbers (broadcast together)."""

@@ -307,3 +307,12 @@ def test_answers_verify(ask, model, hardware, metric, target, unknown):
     scenario = [f"model={model}", f"hardware={hardware}", "n_accelerators=8"]
     answer = checked_answer(ask, tool="roofline", scenario=scenario, metric=metric, target=target, solve_for=[unknown])
     assert len(json.dumps(answer)) < 6_500
+
+
+def test_replaced_numbers_hold_in_the_search_and_for_every_accelerator(ask):
+    asked = {"tool": "roofline", "metric": "floor_ms", "target": 2, "solve_for": ["bandwidth"]}
+    scenario = ["model=llama-3.1-8b", "hardware=h100"]
+    outside = ask("inverse_spec", **asked, scenario=scenario, set=["d_model=8192"])
+    inside = ask("inverse_spec", **asked, scenario=[*scenario, "set=[d_model=8192]"])
+    assert outside["verdict"] == inside["verdict"]
+    assert outside["result"] == inside["result"]

@@ -37,6 +37,17 @@ def test_any_arguments(tool):
         ("quantization", {"model": "llama-3.1-8b", "hardware": "nrf52840", "scheme": "w4a16"}),
         ("scaling_law", {"compute_flop": None, "\ud800": "\ud800"}),
         ("carbon", {"energy_kwh": 1000}),
+        ("serving_cost", {"model": "llama-3.1-70b", "hardware": "h100", "draft_model": "alexnet", "draft_tokens": 4}),
+        (
+            "serving_cost",
+            {
+                "model": "llama-3.1-70b",
+                "hardware": "h100",
+                "disaggregated": True,
+                "queries_per_s": 1,
+                "set": ["headroom=1"],
+            },
+        ),
         ("find_in_zoo", {"where": {"a": 1}, "query": "\x00"}),
     ],
 )
