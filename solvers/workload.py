@@ -127,12 +127,12 @@ class Lowering:
                 cells["out"]["read"] = eq.matrix_besides(out, n.d_model, n.tp)
         elif s.attention == "mla":
             every, by_head = self._latent_elements()
-            row = {"count": n.attention_layers, "w": eq.latent_shard(every, by_head, n.tp)}
+            row: Cells = {"count": n.attention_layers, "w": eq.latent_shard(every, by_head, n.tp)}
             if s.data_parallel:
                 whole = self._once("latent", common.total(every, by_head))
                 row |= {"w": train.split(whole, n.tp), "read": eq.besides(whole, n.tp)}
             if s.projection_format:
-                row |= {"width": n.a_bytes} | self._other(self.groups.projections)
+                row |= {"width": n.a_bytes, **self._other(self.groups.projections)}
             cells["latent"] = row
         if s.linear:
             cells["linear"] = {"count": n.linear_layers, "w": train.split(n.linear_params, n.tp)}
