@@ -7,10 +7,9 @@ from typing import Literal
 
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import collectives as net
-from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import fleet as eq
 from mlwalls.solvers.equations import memory as memory_eq
-from mlwalls.solvers.equations import node as node_eq
 from mlwalls.solvers.equations import training as train
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
@@ -175,7 +174,7 @@ def _shape(s: Structure, n: Numbers, d: Derivation) -> Numbers:
         n = n.bound("width", n.ffn)
     span = n.context
     if s.shape.windowed:
-        pairs = d.step("window_pairs", node_eq.windowed_pairs(n.context, n.window))
+        pairs = d.step("window_pairs", operators.windowed_pairs(n.context, n.window))
         span = d.step("span", eq.mean_span(n.context, n.full_layers, n.window_layers, pairs, n.layers))
     latent = s.shape.attention == "mla"
     core = d.step("core", train.latent_core(n.nope, n.rope, n.v_dim)) if latent else n.head_dim
@@ -252,8 +251,8 @@ def _latent(s: Structure, n: Numbers, d: Derivation) -> Value:
     """Step out the columns of latent attention's projections but the last, over the model's width."""
     compressed = s.shape.compressed_query
     q_rank, inner = (n.q_rank, n.q_rank) if compressed else (n.zero, n.d_model)
-    every = d.step("latent_in", node_eq.latent_in_elements(n.d_model, q_rank, n.kv_rank, n.rope))
-    law = node_eq.latent_out_elements(inner, n.heads, n.nope, n.rope, n.kv_rank, n.v_dim, n.d_model)
+    every = d.step("latent_in", operators.latent_in_elements(n.d_model, q_rank, n.kv_rank, n.rope))
+    law = operators.latent_out_elements(inner, n.heads, n.nope, n.rope, n.kv_rank, n.v_dim, n.d_model)
     out = d.step("latent_out", law)
     return d.step("columns", train.latent_columns(every, out, n.heads, n.v_dim, n.d_model))
 

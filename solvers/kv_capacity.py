@@ -17,9 +17,8 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import capacity as eq
-from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import memory as memory_eq
-from mlwalls.solvers.equations import node as node_eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import KvFormat, WeightFormat
 from mlwalls.solvers.lookup import find
@@ -225,7 +224,7 @@ def _weights(s: Structure, n: Numbers, d: Derivation) -> Value:
     down = n.zero
     if latent:
         rank = n.q_rank if s.shape.compressed_query else n.zero
-        a_layer = d.step("latent_in", node_eq.latent_in_elements(n.d_model, rank, n.kv_rank, n.rope))
+        a_layer = d.step("latent_in", operators.latent_in_elements(n.d_model, rank, n.kv_rank, n.rope))
         down = d.step("down", common.product(n.layers, a_layer))
     whole = d.step("whole", common.total(router, down))
     share = eq.moe_share(n.parameters, tables, routed, whole, keys, copies, n.w_bytes, width, n.wide_bytes, n.tp)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.devices import Device, groups_of, resolve_device, resolve_spread, serving_constants
-from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.equations import node as node_eq
 from mlwalls.solvers.equations import serving as eq
@@ -218,7 +218,7 @@ def cache_slots(n: Numbers, d: Derivation, costs: Costs) -> tuple[Value, Value]:
 
 
 def _hit(s: Serving, n: Numbers, d: Derivation, name: str, tokens: Value) -> Value | None:
-    return d.step(name, node_eq.experts_hit(n.experts, n.top_k, tokens)) if s.shape.moe else None
+    return d.step(name, operators.experts_hit(n.experts, n.top_k, tokens)) if s.shape.moe else None
 
 
 def step_of(s: Serving, n: Numbers, d: Derivation, costs: Costs, batch: Value) -> tuple[Value, Value | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mlwalls.solvers.derivation import Applied, Derivation, Value
-from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import cost as eq
 from mlwalls.solvers.equations import node as node_eq
 from mlwalls.solvers.equations import serving as serving_eq
@@ -101,7 +101,7 @@ def _step(n: Numbers, d: Derivation, rates: Rates, batch: Value, name: str) -> t
     if rates.expert is None:
         return d.step(name, common.first_and_repeats(rates.fixed, batch, rates.each)), None
     tokens = d.step(f"{name}_verified", eq.verified(batch, n.drafted)) if rates.drafted else batch
-    hit = d.step(f"{name}_hit", node_eq.experts_hit(n.experts, n.top_k, tokens))
+    hit = d.step(f"{name}_hit", operators.experts_hit(n.experts, n.top_k, tokens))
     law = eq.step_of_experts(rates.fixed, batch, rates.each, hit, n.top_k, rates.expert)
     return d.step(name, law), hit
 
@@ -136,7 +136,7 @@ def _full_pass(s: Structure, n: Numbers, d: Derivation, costs: Costs) -> Value:
     work = (costs.fixed, tokens, costs.fresh, costs.prompt)
     if costs.expert is None:
         return d.step("prompt_spent", serving_eq.prefill_time(*work))
-    hit = d.step("pass_hit", node_eq.experts_hit(n.experts, n.top_k, tokens))
+    hit = d.step("pass_hit", operators.experts_hit(n.experts, n.top_k, tokens))
     return d.step("prompt_spent", serving_eq.prefill_time_moe(*work, hit, n.top_k, costs.expert))
 
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlwalls.solvers.derivation import Applied, Derivation, Table, Value
-from mlwalls.solvers.equations import common
-from mlwalls.solvers.equations import node as eq
+from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import training as train
 from mlwalls.solvers.formats import STORED_BYTES
 from mlwalls.solvers.numbers import Numbers
@@ -83,19 +82,19 @@ class Lowering:
         for phase in phases:
             self._attention(cells, phase)
         if s.dense:
-            cells["mlp"] = {"count": n.dense_layers, "w": eq.matrices_of(n.matrices, n.d_model, n.ffn, n.tp)}
+            cells["mlp"] = {"count": n.dense_layers, "w": operators.matrices_of(n.matrices, n.d_model, n.ffn, n.tp)}
         if s.moe:
             self._experts(cells, phases if besides else ())
         norms = "norm_params" in n
         if norms and not s.has_head:
             cells["norms"] = {"count": n.one, "read": n.norm_params, "width": n.wide_bytes}
         if s.has_head:
-            read = eq.matrix(n.d_model, n.vocab, n.tp)
+            read = operators.matrix(n.d_model, n.vocab, n.tp)
             if norms:
-                read = eq.matrix_and_norms(n.d_model, n.vocab, n.tp, n.norm_params)
+                read = operators.matrix_and_norms(n.d_model, n.vocab, n.tp, n.norm_params)
             cells["head"] = {"count": n.one, "read": read, "width": n.wide_bytes}
             for phase in (p for p in phases if p.kind != "held"):
-                cells["head"][f"{phase.stem}flops"] = eq.matmul_flops(n.batch, n.d_model, n.vocab, n.tp)
+                cells["head"][f"{phase.stem}flops"] = operators.matmul_flops(n.batch, n.d_model, n.vocab, n.tp)
             cells["head"] |= self._other(self.groups.wide)
         op = self.d.table(table)
         op.row("*", count=n.layers, width=n.w_bytes, **self.groups.layer)
@@ -117,38 +116,38 @@ class Lowering:
     def _projections(self, cells: dict[str, Cells]) -> None:
         n, s = self.n, self.shape
         if s.attention == "gqa":
-            width = eq.gated_qkv_width if s.gated_query else eq.qkv_width
+            width = operators.gated_qkv_width if s.gated_query else operators.qkv_width
             qkv = self._once("qkv_out", width(n.heads, n.kv_heads, n.head_dim))
             out = self._once("attn_out", common.product(n.heads, n.head_dim))
-            cells["qkv"] = {"count": n.attention_layers, "w": eq.matrix(n.d_model, qkv, n.tp)}
-            cells["out"] = {"count": n.attention_layers, "w": eq.matrix(out, n.d_model, n.tp)}
+            cells["qkv"] = {"count": n.attention_layers, "w": operators.matrix(n.d_model, qkv, n.tp)}
+            cells["out"] = {"count": n.attention_layers, "w": operators.matrix(out, n.d_model, n.tp)}
             if s.data_parallel:
-                cells["qkv"]["read"] = eq.matrix_besides(n.d_model, qkv, n.tp)
-                cells["out"]["read"] = eq.matrix_besides(out, n.d_model, n.tp)
+                cells["qkv"]["read"] = operators.matrix_besides(n.d_model, qkv, n.tp)
+                cells["out"]["read"] = operators.matrix_besides(out, n.d_model, n.tp)
         elif s.attention == "mla":
             every, by_head = self._latent_elements()
-            row: Cells = {"count": n.attention_layers, "w": eq.latent_shard(every, by_head, n.tp)}
+            row: Cells = {"count": n.attention_layers, "w": operators.latent_shard(every, by_head, n.tp)}
             if s.data_parallel:
                 whole = self._once("latent", common.total(every, by_head))
-                row |= {"w": train.split(whole, n.tp), "read": eq.besides(whole, n.tp)}
+                row |= {"w": train.split(whole, n.tp), "read": operators.besides(whole, n.tp)}
             if s.projection_format:
                 row |= {"width": n.a_bytes, **self._other(self.groups.projections)}
             cells["latent"] = row
         if s.linear:
             cells["linear"] = {"count": n.linear_layers, "w": train.split(n.linear_params, n.tp)}
             if s.data_parallel:
-                cells["linear"]["read"] = eq.besides(n.linear_params, n.tp)
+                cells["linear"]["read"] = operators.besides(n.linear_params, n.tp)
 
     def _latent_elements(self) -> tuple[Value, Value]:
         n = self.n
         compressed = self.shape.compressed_query
         every = self._once(
             "latent_in",
-            eq.latent_in_elements(n.d_model, n.q_rank if compressed else n.zero, n.kv_rank, n.rope),
+            operators.latent_in_elements(n.d_model, n.q_rank if compressed else n.zero, n.kv_rank, n.rope),
         )
         by_head = self._once(
             "latent_out",
-            eq.latent_out_elements(
+            operators.latent_out_elements(
                 n.q_rank if compressed else n.d_model, n.heads, n.nope, n.rope, n.kv_rank, n.v_dim, n.d_model
             ),
         )
@@ -163,7 +162,7 @@ class Lowering:
         if s.attention != "none" and s.full:
             pairs = phase.positions
             if phase.kind == "prefill":
-                law = eq.square_pairs if s.bidirectional else eq.causal_pairs
+                law = operators.square_pairs if s.bidirectional else operators.causal_pairs
                 pairs = self._once("pairs", law(phase.positions))
                 if phase.cached is not None:
                     before = self._once("cached_pairs", law(phase.cached))
@@ -180,33 +179,33 @@ class Lowering:
                 span = self._once(f"{stem}span", common.smaller(phase.positions, n.window))
                 row |= self._core(phase, span, span)
             else:
-                pairs = self._once("window_pairs", eq.windowed_pairs(phase.positions, n.window))
+                pairs = self._once("window_pairs", operators.windowed_pairs(phase.positions, n.window))
                 if phase.cached is not None:
-                    before = self._once("cached_window_pairs", eq.windowed_pairs(phase.cached, n.window))
+                    before = self._once("cached_window_pairs", operators.windowed_pairs(phase.cached, n.window))
                     pairs = self._once("new_window_pairs", common.difference(pairs, before))
                 row |= self._core(phase, phase.positions, pairs)
         if s.linear:
-            state = eq.state_bytes(n.batch, n.state_bytes, n.tp)
+            state = operators.state_bytes(n.batch, n.state_bytes, n.tp)
             row = cells.setdefault("state", {"count": n.linear_layers})
             row |= {f"{stem}kv": state} if phase.kind == "held" else {f"{stem}kv": state, f"{stem}write": state}
 
     def _indexer(self, cells: dict[str, Cells], phase: PassPhase, pairs: Value) -> None:
         """The indexer scores all positions, on every rank: projections from the query's rank and the hidden state."""
         n = self.n
-        weights = self._once("index_w", eq.indexer_elements(n.q_rank, n.index_heads, n.index_dim, n.d_model))
+        weights = self._once("index_w", operators.indexer_elements(n.q_rank, n.index_heads, n.index_dim, n.d_model))
         row = cells.setdefault("indexer", {"count": n.full_layers, "w": weights})
-        row[f"{phase.stem}kv"] = eq.index_bytes(n.batch, phase.positions, n.index_dim, n.index_width)
+        row[f"{phase.stem}kv"] = operators.index_bytes(n.batch, phase.positions, n.index_dim, n.index_width)
         if phase.kind != "held":
-            row[f"{phase.stem}flops"] = eq.index_flops(n.batch, n.index_heads, n.index_dim, pairs)
+            row[f"{phase.stem}flops"] = operators.index_flops(n.batch, n.index_heads, n.index_dim, pairs)
 
     def _picked(self, phase: PassPhase) -> Value:
         """Query-key pairs that sparse attention keeps: at most `index_top_k` positions for a token."""
         n = self.n
         if phase.kind != "prefill":
             return self._once(f"{phase.stem}picked", common.smaller(phase.positions, n.index_top_k))
-        picked = self._once("picked_pairs", eq.windowed_pairs(phase.positions, n.index_top_k))
+        picked = self._once("picked_pairs", operators.windowed_pairs(phase.positions, n.index_top_k))
         if phase.cached is not None:
-            before = self._once("cached_picked", eq.windowed_pairs(phase.cached, n.index_top_k))
+            before = self._once("cached_picked", operators.windowed_pairs(phase.cached, n.index_top_k))
             picked = self._once("new_picked", common.difference(picked, before))
         return picked
 
@@ -214,16 +213,16 @@ class Lowering:
         n, s = self.n, self.shape
         flops: Applied
         if s.attention == "mla":
-            kv = eq.latent_cache_bytes(n.batch, positions, n.kv_rank, n.rope, n.kv_width)
+            kv = operators.latent_cache_bytes(n.batch, positions, n.kv_rank, n.rope, n.kv_width)
             if s.data_parallel:
-                kv = eq.latent_cache_split(n.batch, positions, n.kv_rank, n.rope, n.kv_width, n.tp)
+                kv = operators.latent_cache_split(n.batch, positions, n.kv_rank, n.rope, n.kv_width, n.tp)
             if phase.kind == "decode":
-                flops = eq.absorbed_attention_flops(n.batch, n.heads, n.kv_rank, n.rope, pairs, n.tp)
+                flops = operators.absorbed_attention_flops(n.batch, n.heads, n.kv_rank, n.rope, pairs, n.tp)
             else:
-                flops = eq.latent_attention_flops(n.batch, n.heads, n.nope, n.rope, n.v_dim, pairs, n.tp)
+                flops = operators.latent_attention_flops(n.batch, n.heads, n.nope, n.rope, n.v_dim, pairs, n.tp)
         else:
-            flops = eq.attention_flops(n.batch, n.heads, n.head_dim, pairs, n.tp)
-            kv = eq.cache_bytes(n.batch, positions, n.kv_heads, n.head_dim, n.kv_width, self._kv_shards())
+            flops = operators.attention_flops(n.batch, n.heads, n.head_dim, pairs, n.tp)
+            kv = operators.cache_bytes(n.batch, positions, n.kv_heads, n.head_dim, n.kv_width, self._kv_shards())
         if phase.kind == "held":
             return {f"{phase.stem}kv": kv}
         return {f"{phase.stem}flops": flops, f"{phase.stem}kv": kv, **self._other(self.groups.attention)}
@@ -236,14 +235,14 @@ class Lowering:
     def _experts(self, cells: dict[str, Cells], phases: Sequence[PassPhase]) -> None:
         n = self.n
         row: Cells = {"count": n.moe_layers, "width": n.e_bytes}
-        expert = self._once("expert_w", eq.matrices_of(n.matrices, n.d_model, n.expert_ffn, n.tp))
-        row["w"] = eq.experts_used(n.top_k, expert)
+        expert = self._once("expert_w", operators.matrices_of(n.matrices, n.d_model, n.expert_ffn, n.tp))
+        row["w"] = operators.experts_used(n.top_k, expert)
         for phase in phases:
-            hit = self._once(f"{phase.stem}hit", eq.experts_hit(n.experts, n.top_k, phase.tokens))
-            row[f"{phase.stem}read"] = eq.experts_besides(hit, n.top_k, expert)
+            hit = self._once(f"{phase.stem}hit", operators.experts_hit(n.experts, n.top_k, phase.tokens))
+            row[f"{phase.stem}read"] = operators.experts_besides(hit, n.top_k, expert)
         cells["experts"] = row | self._other(self.groups.experts)
         if self.shape.shared:
-            shared = eq.router_and_shared(n.d_model, n.experts, n.matrices, n.shared_ffn, n.tp)
+            shared = operators.router_and_shared(n.d_model, n.experts, n.matrices, n.shared_ffn, n.tp)
             cells["shared"] = {"count": n.moe_layers, "w": shared}
         else:
             cells["router"] = {"count": n.moe_layers, "w": common.product(n.d_model, n.experts)}
@@ -260,11 +259,11 @@ class Lowering:
             latent_in, latent_out = self._latent_elements()
             columns = once("latent_cols", train.latent_columns(latent_in, latent_out, heads, n.v_dim, n.d_model))
             qkv = once("qkv_shard", train.split(columns, n.tp))
-            out = once("out_shard", eq.product_shard(heads, n.v_dim, n.tp))
+            out = once("out_shard", operators.product_shard(heads, n.v_dim, n.tp))
         else:
             core = n.head_dim
-            qkv = once("qkv_shard", eq.qkv_shard(heads, kv_heads, core, n.tp))
-            out = once("out_shard", eq.product_shard(heads, core, n.tp))
+            qkv = once("qkv_shard", operators.qkv_shard(heads, kv_heads, core, n.tp))
+            out = once("out_shard", operators.product_shard(heads, core, n.tp))
         width = (
             n.ffn
             if not s.moe
@@ -273,11 +272,11 @@ class Lowering:
                 train.active_ffn(n.moe_layers, n.top_k, n.expert_ffn, n.shared_ffn, n.dense_layers, n.ffn, n.layers),
             )
         )
-        up = once("up_shard", eq.up_shard(n.matrices, width, n.tp))
+        up = once("up_shard", operators.up_shard(n.matrices, width, n.tp))
         down = once("down_shard", train.split(width, n.tp))
         stored = train.stored_gated if s.gated_mlp else train.stored_plain
         wide = once("stored", stored(heads, kv_heads, core, width))
-        pairs = once("pairs", eq.causal_pairs(positions))
+        pairs = once("pairs", operators.causal_pairs(positions))
         op = self.d.table(table)
         op.row("*", count=n.layers, **self.groups.layer)
         for name, k, columns in (
@@ -299,7 +298,7 @@ class Lowering:
             **self._other(self.groups.attention),
         )
         if s.windowed:
-            spans = once("window_pairs", eq.windowed_pairs(positions, n.window))
+            spans = once("window_pairs", operators.windowed_pairs(positions, n.window))
             op.row(
                 "windowed",
                 count=n.window_layers,

@@ -7,7 +7,7 @@ weights and activations, fp32 gradients; one multiply-add is 2 FLOP.
 from __future__ import annotations
 
 from mlwalls.solvers.derivation import Constant, equation
-from mlwalls.solvers.equations.node import FLOP_PER_MAC
+from mlwalls.solvers.equations.operators import FLOP_PER_MAC
 from mlwalls.solvers.equations.training import BYTES_16
 from mlwalls.solvers.functions import exp, norm_ppf, where
 

@@ -148,12 +148,6 @@ def time_to_first_token(start, own, collide, queued, batch, concurrency, output,
     return start + own * (collide + queued * (batch - 1)) + (concurrency / batch - 1) * (output * tpot + own)
 
 
-@equation("1/s", tpot="s", ttft="s", cite="little1961")
-def request_rate(concurrency, ttft, output, tpot):
-    """Requests a second at this concurrency: Little's law over a request's first token and the rest."""
-    return concurrency / (ttft + (output - 1) * tpot)
-
-
 @equation("T", expected="T")
 def below(expected, spread, widen):
     """Low end of the range: a log-spread below the expectation."""

@@ -7,7 +7,7 @@ The additive roofline over each matmul's own operands makes small shapes lose ef
 from __future__ import annotations
 
 from mlwalls.solvers.derivation import Constant, equation
-from mlwalls.solvers.equations.node import FLOP_PER_MAC
+from mlwalls.solvers.equations.operators import FLOP_PER_MAC
 
 BYTES_16 = Constant("bytes_16", 2, "byte")
 BYTES_32 = Constant("bytes_32", 4, "byte")
