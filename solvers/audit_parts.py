@@ -345,7 +345,7 @@ def serving(a: Audit, r: Any) -> None:
     _architecture(a, 1280)
     _operations(a, r, r.days * 24)
     a.row("economic_cost", ["query_cost"], ["listed"], "serving_cost", "a query, of the API price")
-    a.ask("safety_overhead", {"guarded_share": "throughput"}, required=False, **group)
-    a.row("safety", ["guarded_share"], ["unity"], "safety_overhead", "requests left with a guard")
+    a.ask("safety_overhead", {"guard_added": "added"}, required=False, **group)
+    a.row("safety", ["guard_added"], ["unity"], "safety_overhead", "accelerator time of a guard")
     a.improve("serving_cost", "query")
     a.binding = None if a.feasible else a.binding

@@ -12,7 +12,7 @@ from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
 from mlwalls.solvers.walls import WALLS
 from mlwalls.solvers.words import count, figure, first, fit_result
 
-TIGHT = 0.8
+TIGHT = 0.9
 _UNITS = {"byte": ("GB", 1e9), "J": ("MWh", 3.6e9), "kg": ("t", 1e3)}
 
 
@@ -48,11 +48,13 @@ def _row_text(row: Row, out: Audited) -> str:
     value, bound = out.ends[row.slug]
     unit, factor = _UNITS.get(value.unit, (value.unit, 1.0))
     shown = f"{figure(value.value / factor)} of {figure(bound.value / factor)} {unit}".rstrip()
-    status = _status(out.table.rows[row.slug]["used"])
+    status = _status(row.slug, out.table.rows[row.slug]["used"])
     return f"{row.slug}: {shown} ({row.what}), {status} [{row.tool}]"
 
 
-def _status(used: float) -> str:
+def _status(slug: str, used: float) -> str:
+    if slug == "scaling_laws":
+        return "over-trained" if used > 1.2 else "under-trained" if used < 0.8 else "near the optimum"
     return "past" if used > 1 else "tight" if used >= TIGHT else "slack"
 
 
@@ -77,8 +79,9 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
         )
     if "cost" in out:
         parts.append(f"{figure(first(out['cost']))} USD")
-    past = [slug for slug, used in rows.items() if used > 1]
-    tight = [slug for slug, used in rows.items() if TIGHT <= used <= 1]
+    status = {slug: _status(slug, used) for slug, used in rows.items()}
+    past = [slug for slug in rows if status[slug] == "past"]
+    tight = [slug for slug in rows if status[slug] == "tight"]
     bound_by = audit.binding or _nearest(rows)
     binding = WALLS[bound_by.slug].name.lower()
     sentence = f"{head}: {'; '.join(parts)}. {len(rows)} walls: {binding} binds"

@@ -33,6 +33,7 @@ from mlwalls.zoo import Zoo
 MAX_POINTS = 2_000_000
 CHECKED = 300
 MAX_CELLS = 28
+SECONDS = 20.0
 Best = Literal["lowest", "highest"]
 
 
@@ -112,7 +113,7 @@ def first_answer(inner: Inner, axes: Sequence[Axis]) -> Inner:
 
 def compute(s: Structure, n: Numbers, d: Derivation) -> SweepOutcome:
     """Sweep, choose, and step out the best point's program with the others as reruns of it."""
-    swept = sweep_figures(s.inner, s.axes, [m.symbol for m in s.metrics])
+    swept = sweep_figures(s.inner, s.axes, [m.symbol for m in s.metrics], SECONDS)
     chosen = Chosen(s, swept)
     best, others = chosen.best_and_shown()
     inner = chosen.resolved(best)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,28 @@ _BROKEN = (CallError, NonFiniteError, ArithmeticError, ValueError, TypeError, Ke
 
 class _NotSeparable(Exception):
     """The points cannot be one array run."""
+
+
+class Patience:
+    """Gives up on a run of pieces that will take longer than a time, by how long the first of them took."""
+
+    def __init__(self, seconds: float | None, pieces: int) -> None:
+        self.seconds, self.pieces = seconds, pieces
+        self.done, self.start = 0, time.perf_counter()
+
+    def one_more(self) -> None:
+        """Count a finished piece.
+
+        Raises:
+            CallError: the rest would take too long.
+        """
+        self.done += 1
+        if self.seconds is None or self.done not in (16, 64, 256, 1024, 4096):
+            return
+        whole = (time.perf_counter() - self.start) / self.done * self.pieces
+        if whole > self.seconds:
+            text = f"the points differ in their equations, and resolving each would take about {whole:.0f} s; ask for fewer, "
+            raise CallError("over", text + "or use the command `mlwalls sweep`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +89,11 @@ def at_point(inner: Inner, axes: Sequence[Axis], point: Mapping[str, Any]) -> In
     return made
 
 
-def sweep_figures(inner: Inner, axes: Sequence[Axis], symbols: Sequence[str]) -> Swept:
-    """Compute figures at every point of the product of axes.
+def sweep_figures(inner: Inner, axes: Sequence[Axis], symbols: Sequence[str], seconds: float | None = None) -> Swept:
+    """Compute figures at every point of the product of axes, in about so many seconds at most where that is given.
 
     Raises:
-        CallError: too many points that must be resolved one by one.
+        CallError: too many points that must be resolved one by one, or more than the time allows.
     """
     import numpy
 
@@ -79,6 +102,7 @@ def sweep_figures(inner: Inner, axes: Sequence[Axis], symbols: Sequence[str]) ->
     reasons: dict[str, int] = {}
     named = [i for i, axis in enumerate(axes) if not axis.numeric]
     numeric = [axis for axis in axes if axis.numeric]
+    patience = Patience(seconds, math.prod(shape[i] for i in named))
     for chosen in itertools.product(*(range(shape[i]) for i in named)):
         where: list[Any] = [slice(None)] * len(axes)
         for i, at in zip(named, chosen, strict=True):
@@ -96,9 +120,10 @@ def sweep_figures(inner: Inner, axes: Sequence[Axis], symbols: Sequence[str]) ->
         try:
             part = _in_one_run(here, numeric, symbols)
         except (*_BROKEN, _NotSeparable):
-            part = _one_by_one(here, numeric, symbols, reasons)
+            part = _one_by_one(here, numeric, symbols, reasons, Patience(seconds, size))
         for symbol in symbols:
             found[symbol][tuple(where)] = part[symbol]
+        patience.one_more()
     return Swept(tuple(axes), {symbol: numbers.ravel() for symbol, numbers in found.items()}, reasons)
 
 
@@ -226,7 +251,9 @@ def _single(made: Inner, symbols: Sequence[str]) -> dict[str, float]:
     return {symbol: number if math.isfinite(number) else math.nan for symbol, number in numbers.items()}
 
 
-def _one_by_one(inner: Inner, axes: Sequence[Axis], symbols: Sequence[str], reasons: dict[str, int]) -> dict[str, Any]:
+def _one_by_one(
+    inner: Inner, axes: Sequence[Axis], symbols: Sequence[str], reasons: dict[str, int], patience: Patience
+) -> dict[str, Any]:
     """Resolve every point; those to which the same equations apply are one array run."""
     import numpy
 
@@ -239,6 +266,7 @@ def _one_by_one(inner: Inner, axes: Sequence[Axis], symbols: Sequence[str], reas
         raise CallError("over", text)
     found = {symbol: numpy.full(size, numpy.nan) for symbol in symbols}
     for flat, values in enumerate(itertools.product(*(axis.values for axis in axes))):
+        patience.one_more()
         try:
             single = _single(at_point(inner, axes, dict(zip((a.name for a in axes), values, strict=True))), symbols)
         except (CallError, NonFiniteError, ArithmeticError, ValueError) as error:

@@ -189,6 +189,13 @@ def test_blocks_are_the_product_in_order(counts, size):
     assert all(math.prod(len(axis.values) for axis in part) <= size for part in parts)
 
 
+def test_what_would_take_too_long_is_refused_early(zoo, monkeypatch):
+    inner = resolve_inner("tail_latency", ["arrivals_per_s=8", "service_time_s=0.4", "servers=4"], zoo)
+    axes = read_axes(["arrivals_per_s=1..20:100", "servers=1..100"], inner)
+    with pytest.raises(CallError, match="would take about"):
+        sweep_figures(inner, axes, ["wait_tail"], seconds=1e-6)
+
+
 BAD = [
     {"over": ["batch_size=1,2"]},
     {"over": ["batch_sizes"]},
