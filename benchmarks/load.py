@@ -130,7 +130,7 @@ def slow_and_broken():
         async def dribble():
             async with Connection(HOST, port) as slow:
                 for byte in b"POST /mcp HTTP/1.1\r\nHost: " + b"a" * 200:
-                    if slow.reader.at_eof():
+                    if slow.reader.at_eof() or slow.writer.is_closing():
                         return
                     slow.writer.write(bytes([byte]))
                     with contextlib.suppress(ConnectionError):
@@ -265,7 +265,7 @@ def main():
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "load.json")
     options = parser.parse_args()
     assert tools()
-    found = {}
+    found = {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 1)}
     for part in (http_clients, stdio_clients, slow_and_broken, sigterm, balanced):
         found[part.__name__] = part()
         print(part.__name__, json.dumps(found[part.__name__]), flush=True)

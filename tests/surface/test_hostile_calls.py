@@ -1,8 +1,13 @@
 """Whatever a tool is called with: an answer within its bounds, or an error that leads to one."""
 
+import json
+import statistics
+
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
+from mlwalls.server.tools import call
 
 from .hostile import arguments, attack, tools
 
@@ -53,3 +58,16 @@ def test_any_arguments(tool):
 )
 def test_what_was_found_once(tool, arguments):
     attack(tool, arguments)
+
+
+def test_answers_to_the_examples_stay_small():
+    sizes = {}
+    for name, tool in tools().items():
+        details = ("brief", "default", "full") if "detail" in tool.arguments["properties"] else ("default",)
+        for detail in details:
+            arguments = {**tool.example, **({"detail": detail} if len(details) > 1 else {})}
+            result = call(tool, arguments)
+            sizes[name, detail] = len(json.dumps(result.structured_content, ensure_ascii=False).encode())
+    limits = {"brief": 3_000, "default": 8_000, "full": 20_000}
+    assert not {key: size for key, size in sizes.items() if size > limits[key[1]]}
+    assert statistics.median(size for (_, detail), size in sizes.items() if detail == "default") <= 4_500
