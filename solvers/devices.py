@@ -9,6 +9,7 @@ from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import HALVINGS, Unit, unit_for
+from mlwalls.solvers.links import Path, link_domain, resolve_link, said
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
 from mlwalls.solvers.workload import Groups
@@ -24,6 +25,7 @@ class Device:
     """One device's branches: symbols of its peaks per tensor class and whether its matmul share is its own.
 
     `related`: of a generation and form that was measured, or measured itself (`calibrated`).
+    `link` is what its group of `ranks` talks over, `domain` how many share a scale-up link.
     `prefix` precedes its symbols (empty for the device asked about, ``base_`` for the one compared with).
     """
 
@@ -35,20 +37,33 @@ class Device:
     halvings: tuple[tuple[str, int], ...]
     measured: bool
     calibrated: bool
-    has_link: bool
     projections: str = ""
     related: bool = False
+    link: Path = ""
+    ranks: int = 1
+    domain: int = 1
+
+    @property
+    def far(self) -> bool:
+        """Whether its group talks over anything but a scale-up link."""
+        return self.ranks > 1 and self.link != "link"
 
 
 def resolve_device(
-    n: Numbers, entry: Entry, stored: tuple[str, ...], prefix: str, compute_format: str, warnings: list[str]
+    n: Numbers,
+    entry: Entry,
+    stored: tuple[str, ...],
+    prefix: str,
+    compute_format: str,
+    warnings: list[str],
+    ranks: int = 1,
 ) -> Device:
     """Read a device's peaks, bandwidth, capacity and link into `n`.
 
     `stored` are the formats of layers, experts, embedding and head, and the attention's projections where they differ.
 
     Raises:
-        CallError: the chip has no unit for an explicitly asked compute format.
+        CallError: the chip has no unit for an explicitly asked compute format, or several ranks and nothing to link them.
     """
     constants = calibration("serving")
     formats = {g: f for g, f in zip(("layer", "experts", "wide", "projections"), stored, strict=False) if f}
@@ -75,9 +90,7 @@ def resolve_device(
     n.zoo(f"{prefix}bandwidth", entry, "memory.bandwidth", "byte/s")
     if entry.has("memory.capacity"):
         n.zoo(f"{prefix}capacity", entry, "memory.capacity", "byte")
-    has_link = entry.has("link.bandwidth")
-    if has_link:
-        n.zoo(f"{prefix}link", entry, "link.bandwidth", "byte/s")
+    link = resolve_link(n, entry, ranks, prefix)
     known = entry.id in constants["domain"]["hardware"]
     measured = not known and entry.has("measured.matmul_bf16") and entry.has("peak.bf16")
     if measured:
@@ -98,9 +111,11 @@ def resolve_device(
         halvings,
         measured,
         known,
-        has_link,
         symbols.get("projections", ""),
         known or (family in constants["domain"]["families"] and entry.text("form") in constants["domain"]["forms"]),
+        link,
+        ranks,
+        link_domain(entry),
     )
 
 
@@ -194,10 +209,14 @@ def resolve_spread(
     serving = phase != "training"
     odd = serving and (shape.linear or shape.sparse or shape.attention == "none")
     for device in devices:
-        if odd or (serving and not device.related):
+        if odd or device.far or (serving and not device.related):
             n.assumed(f"{device.prefix}widen", 2, 1, 3, source="cal_serving")
         else:
             n.defined(f"{device.prefix}widen", 1)
+    for device in devices:
+        if device.far:
+            rate = float(n[f"{device.prefix}link"].value)
+            warnings += said(device.link, device.name, device.ranks, device.domain, rate, not shape.data_parallel)
     if serving and (far := ", ".join(d.name for d in devices if not d.related)):
         warnings.append(f"extrapolated: {far} not among the calibrated chips; the range is twice as wide")
     if serving and (near := ", ".join(d.name for d in devices if d.related and not d.calibrated)):

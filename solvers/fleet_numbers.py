@@ -8,14 +8,13 @@ from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.fleet_compute import Structure
 from mlwalls.solvers.fleet_plans import SIZES
 from mlwalls.solvers.formats import formats_of
+from mlwalls.solvers.links import usual_domain, usual_network
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
 from mlwalls.zoo import Entry, Zoo
 from mlwalls.zoo.calibrations import calibration
 
-# Network of one accelerator in usual clusters of its generation, byte/s.
-NIC = {"volta": 6.25e9, "ampere": 25e9, "hopper": 50e9, "blackwell": 50e9}
 # Best shape's share of the peak of the boards of a generation that were measured.
 BEST_SHAPE = {"ampere": 0.869, "hopper": 0.803, "blackwell": 0.776}
 MESH = ("cdna2", "cdna3", "cdna4")
@@ -129,13 +128,13 @@ def resolve_network(n: Numbers, hardware: Entry, network: str, zoo: Zoo, warning
     if hardware.has("link.domain"):
         n.zoo("domain", hardware, "link.domain", "")
     else:
-        n.assumed("domain", 4096 if tpu else 8, 2, 9216, source="mlnet")
+        n.assumed("domain", usual_domain(hardware), 2, 9216, source="mlnet")
     if network:
         return _named_network(n, network, zoo, warnings)
     if tpu:
         n.alias("nic", "link")
     else:
-        usual = NIC.get(hardware.text("family"), 25e9)
+        usual = usual_network(hardware)
         n.assumed("nic", usual, usual / 2, usual * 2, "byte/s", source="mlnet")
     return ""
 

@@ -21,6 +21,7 @@ from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import KvFormat, WeightFormat
+from mlwalls.solvers.links import group, link_domain, splittable
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape, check_ranks, resolve_model
@@ -356,9 +357,12 @@ def _remedy(problem: Problem) -> str:
     heads = int(problem.numbers.heads.value) if "heads" in problem.numbers else 64
     ranks = problem.context[2].n_accelerators
     found = [
-        f"n_accelerators={k}"
+        group(k, link_domain(problem.context[1]))
         for k in range(2, 65)
-        if k > ranks and heads % k == 0 and _starts(sharded, problem, {"tp": float(k)})
+        if splittable(problem.context[1])
+        and k > ranks
+        and heads % k == 0
+        and _starts(sharded, problem, {"tp": float(k)})
     ][:1]
     if problem.context[2].kv_dtype == "bf16" and _starts(s, problem, {"kv_width": 1.0}):
         found.append("kv_dtype=fp8")
@@ -367,7 +371,15 @@ def _remedy(problem: Problem) -> str:
         if first(problem.numbers.w_bytes) > width and _starts(s, problem, narrower):
             found.append(f"weight_dtype={name}")
             break
-    return f" It would with {' or '.join(found)}." if found else " No tensor-parallel group of up to 64 holds it."
+    return (
+        f" It would with {' or '.join(found)}."
+        if found
+        else (
+            " No tensor-parallel group of up to 64 holds it."
+            if splittable(problem.context[1])
+            else " The zoo has no link to split it over."
+        )
+    )
 
 
 def _starts(s: Structure, problem: Problem, change: dict[str, float]) -> bool:

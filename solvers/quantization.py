@@ -105,7 +105,7 @@ def resolve(request: QuantizationRequest, zoo: Zoo) -> Problem:
     kinds = ((stored, stored, wide, shape.projection_format), (wide,) * 4)
     computed = unit or wide
     devices = tuple(
-        resolve_device(n, hardware, kind, prefix, form, [])
+        resolve_device(n, hardware, kind, prefix, form, [], ranks)
         for kind, prefix, form in zip(kinds, ("", "base_"), (computed, wide), strict=True)
     )
     for name in ("bandwidth", "capacity", "link", "x_gen", "matmul"):
@@ -122,10 +122,6 @@ def resolve(request: QuantizationRequest, zoo: Zoo) -> Problem:
     serving_constants(n, shape, devices)
     memory = resolve_memory(n, "decode") if "capacity" in n else None
     decode = request.phase == "decode" and shape.has_head
-    if ranks > 1 and not devices[0].has_link:
-        raise CallError(
-            "n_accelerators", f"{hardware.name} has no scale-up link in the zoo.", repair={"n_accelerators": 1}
-        )
     resolve_spread(n, shape, "decode" if decode else "prefill", stored, model, devices[:1], warnings)
     kept = _accuracy(n, zoo, request, model, warnings)
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)

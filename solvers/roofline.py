@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mlwalls.solvers.devices import Device, resolve_device, resolve_spread, serving_constants
+from mlwalls.solvers.devices import resolve_device, resolve_spread, serving_constants
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import ComputeFormat, KvFormat, WeightFormat
 from mlwalls.solvers.kernels import assume_shares, resolve_kernel, resolve_sample
@@ -105,10 +105,9 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
     )
     training = phase == "training" and shape is not None
     devices = tuple(
-        resolve_device(n, entry, stored, prefix, request.compute_dtype or "", warnings)
+        resolve_device(n, entry, stored, prefix, request.compute_dtype or "", warnings, ranks)
         for entry, prefix in zip(entries, ("", "base_"), strict=False)
     )
-    _check_links(request, devices)
     if shape is None:
         assume_shares(n)
     else:
@@ -172,16 +171,6 @@ def _check_comparison(request: RooflineRequest, phase: Phase, kind: str) -> None
             "phase",
             "two chips are compared one phase at a time, since different walls may bind.",
             choices=("decode", "prefill", "training"),
-        )
-
-
-def _check_links(request: RooflineRequest, devices: tuple[Device, ...]) -> None:
-    bare = [device.name for device in devices if not device.has_link]
-    if request.n_accelerators > 1 and bare:
-        raise CallError(
-            "n_accelerators",
-            f"{bare[0]} has no scale-up link in the zoo to run tensor parallelism over.",
-            repair={"n_accelerators": 1},
         )
 
 

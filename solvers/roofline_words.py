@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
+from mlwalls.solvers.links import group
 from mlwalls.solvers.roofline_compute import Structure, compute
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result, plural, seconds
@@ -201,11 +202,12 @@ def _remedy(problem: Problem, names: Names) -> str:
     found = []
     s: Structure = problem.structure
     heads = int(problem.numbers["heads"].value) if "heads" in problem.numbers else 1
-    if s.devices[0].has_link and s.shape is not None:
+    device = s.devices[0]
+    if device.link and s.shape is not None:
         wide = dataclasses.replace(s, shape=dataclasses.replace(s.shape, sharded=True))
         for ranks in (k for k in range(2, 65) if heads % k == 0 and k > names.request.n_accelerators):
             if _fits(wide, problem, {"tp": float(ranks)}):
-                found.append(f"n_accelerators={ranks}")
+                found.append(group(ranks, device.domain))
                 break
     if not (s.memory and s.memory.training):
         for name, width in (("fp8", 1.0), ("int4", 0.53125)):
@@ -215,7 +217,11 @@ def _remedy(problem: Problem, names: Names) -> str:
             if narrower and _fits(s, problem, narrower):
                 found.append(f"weight_dtype={name}")
                 break
-    return f"It fits with {' or '.join(found)}." if found else "No tensor-parallel group of up to 64 holds it."
+    if found:
+        return f"It fits with {' or '.join(found)}."
+    if s.shape is not None and not device.link:
+        return f"No narrower weights fit, and the zoo has no link of {device.name} to split it over."
+    return "No tensor-parallel group of up to 64 holds it."
 
 
 def _fits(s: Structure, problem: Problem, change: dict[str, float]) -> bool:

@@ -133,11 +133,7 @@ def resolve_serving(
         shape = replace(shape, data_parallel=True)
     else:
         check_ranks(ranks, n)
-    device = resolve_device(n, hardware, stored, "", "", warnings)
-    if ranks > 1 and not device.has_link:
-        raise CallError(
-            "n_accelerators", f"{hardware.name} has no scale-up link in the zoo.", repair={"n_accelerators": 1}
-        )
+    device = resolve_device(n, hardware, stored, "", "", warnings, ranks)
     if "capacity" not in n:
         raise CallError("hardware", f"the zoo has no memory capacity for {hardware.name}.")
     n.defined("act_width", 2, "byte")

@@ -28,6 +28,7 @@ from typing import Literal
 from pydantic import Field
 
 from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.links import link_domain
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.prices import api, owned, rented
@@ -150,9 +151,7 @@ def _load(request: ServingCostRequest, n: Numbers, warnings: list[str]) -> None:
 
 def _served(request: ServingCostRequest, n: Numbers, model: Entry, hardware: Entry, warnings: list[str]) -> Serving:
     ranks = request.n_accelerators
-    domain = int(hardware.number("link.domain").value) if hardware.has("link.domain") else 8
-    wide = ranks > domain
-    spread = wide and model.text("config.attention") == "mla"
+    spread = ranks > link_domain(hardware) and model.text("config.attention") == "mla"
     served = resolve_serving(
         n,
         model,
@@ -163,15 +162,7 @@ def _served(request: ServingCostRequest, n: Numbers, model: Entry, hardware: Ent
         data_parallel=spread,
         cached=bool(request.cached_percent),
     )
-    if wide:
-        n.assumed("widen", 2, 1, 3, source="cal_serving")
-        warnings.append(f"extrapolated: {ranks} accelerators are more than the {domain} of one scale-up link domain")
-    if spread:
-        return _spread(served, n, ranks, warnings)
-    if wide:
-        n.assumed("link", 50e9, 25e9, 100e9, "byte/s")
-        warnings.append("links taken at 50 GB/s an accelerator, as between nodes")
-    return served
+    return _spread(served, n, ranks, warnings) if spread else served
 
 
 def _spread(served: Serving, n: Numbers, ranks: int, warnings: list[str]) -> Serving:

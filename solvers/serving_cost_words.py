@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
+from mlwalls.solvers.links import group, link_domain
 from mlwalls.solvers.prices import Listing
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import count, figure, first, fit_result, seconds
@@ -166,18 +167,17 @@ def _again(problem: Problem, ranks: int) -> dict[str, Any]:
     return {k: v.value for k, v in compute(silent, numbers, Derivation(record=False)).items()}
 
 
-def _more(problem: Problem) -> list[int]:
+def _more(problem: Problem, largest: int) -> list[int]:
     c: Context = problem.context
-    if not problem.structure.serving.device.has_link or "heads" not in problem.numbers:
+    if not problem.structure.serving.device.link or "heads" not in problem.numbers:
         return []
     heads = int(problem.numbers.heads.value)
-    domain = int(c.hardware.number("link.domain").value) if c.hardware.has("link.domain") else 8
-    return [k for k in (2, 4, 8, 16, 32, 64) if c.ranks < k <= domain and heads % k == 0]
+    return [k for k in (2, 4, 8, 16, 32, 64) if c.ranks < k <= largest and heads % k == 0]
 
 
 def _faster(problem: Problem) -> str:
     s, n = problem.structure, problem.numbers
-    for ranks in _more(problem):
+    for ranks in _more(problem, link_domain(problem.context.hardware)):
         out = _again(problem, ranks)
         met = all(
             out[name] <= n[f"{name}_target"].value
@@ -190,8 +190,8 @@ def _faster(problem: Problem) -> str:
 
 
 def _does_not_fit(problem: Problem, c: Context, out: Outcome, short: float) -> Presentation:
-    fits = next((k for k in _more(problem) if _again(problem, k)["short"] <= 0), None)
-    remedy = f" n_accelerators={fits} would hold it." if fits is not None else ""
+    fits = next((k for k in _more(problem, 64) if _again(problem, k)["short"] <= 0), None)
+    remedy = f" {group(fits, link_domain(c.hardware))} would hold it." if fits is not None else ""
     sentence = (
         f"Infeasible: {c.model.name} does not fit on {_chips(c)}, short by {figure(short / 1e9)} GB an accelerator for one "
         f"sequence beside the weights.{remedy}"

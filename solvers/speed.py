@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.devices import Device, groups_of, resolve_device, serving_constants
 from mlwalls.solvers.equations import node as eq
-from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.links import said
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.passes import Law, PassWork, link_bytes, pass_moved, pass_times, serving_law
 from mlwalls.solvers.shapes import ModelShape
@@ -30,11 +30,9 @@ def resolve_speed(n: Numbers, shape: ModelShape, hardware: Entry, ranks: int, wa
         CallError: the accelerator has no bandwidth, arithmetic unit or link in the zoo.
     """
     stored = (shape.layer_format, shape.expert_format, shape.wide_format, shape.projection_format)
-    device = resolve_device(n, hardware, stored, "", "", warnings)
-    if ranks > 1 and not device.has_link:
-        raise CallError(
-            "n_accelerators", f"{hardware.name} has no scale-up link in the zoo.", repair={"n_accelerators": 1}
-        )
+    device = resolve_device(n, hardware, stored, "", "", warnings, ranks)
+    if device.far:
+        warnings += said(device.link, device.name, ranks, device.domain, float(n.link.value), True, False)
     n.defined("act_width", 2, "byte")
     n.defined("per_layer", 2)
     serving_constants(n, shape, (device,))
