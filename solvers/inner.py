@@ -249,12 +249,11 @@ def levers(inner: Inner) -> dict[str, Lever]:
     return found
 
 
-def same_structure(inner: Inner, lever: Lever, number: float) -> bool:
-    """Return whether the same equations apply when an argument is changed so that its symbol is `number`."""
+def same_structure(inner: Inner, changes: Sequence[tuple[Lever, float]]) -> bool:
+    """Return whether the same equations apply when arguments are changed so that their symbols are these numbers."""
+    arguments = {lever.argument: lever.argument_value(number) for lever, number in changes}
     try:
-        return bool(
-            inner.at(**{lever.argument: lever.argument_value(number)}).problem.structure == inner.problem.structure
-        )
+        return bool(inner.at(**arguments).problem.structure == inner.problem.structure)
     except (CallError, ValueError):
         return False
 

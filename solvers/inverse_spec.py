@@ -116,7 +116,7 @@ def resolve(request: InverseSpecRequest, zoo: Zoo) -> Problem:
         text = f"{given[whole[0]].argument} is a whole number: solve for it alone."
         raise CallError("solve_for", text, repair={"solve_for": [given[whole[0]].argument], "jointly": False})
     n = Numbers(known)
-    n.you("target", request.target)
+    n.you("target_figure", request.target)
     n.defined("metric_unit", metric.factor, value.unit)
     n.defined("million", MILLION)
     n.defined("unity", 1)
@@ -144,7 +144,7 @@ def _one(unit: str) -> str:
 def compute(s: Structure, n: Numbers, d: Derivation) -> Inverse:
     """Search, then step out the program with the witness of each search; keys are the results' symbols."""
     inner = replace(s.inner, problem=with_outer(s.inner.problem, n))
-    goal = replace(s.goal, number=n.target.value * n.metric_unit.value)
+    goal = replace(s.goal, number=n.target_figure.value * n.metric_unit.value)
     out = Inverse(inner, s.metric, goal)
     if s.whole is not None:
         return _whole(s, n, d, out, s.whole, goal)
@@ -153,7 +153,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> Inverse:
     if s.jointly and len(s.symbols) > 1:
         _joint(s, n, d, out, figure, held)
         return out
-    searched = {x: search_factor(inner, held, goal, [n[x]], given.get(x), x) for x in s.symbols}
+    searched = {x: search_factor(inner, held, goal, [n[x]], {x: given[x]} if x in given else {}) for x in s.symbols}
     met = {x: f for x, f in searched.items() if f.number is not None}
     out.slack = [x for x, f in searched.items() if f.any_does]
     out.searched = searched
@@ -179,7 +179,7 @@ def _body(
     d.adopt(behind)
     out.kept = searched_in(behind)
     out["base_value"] = d.step("base_value", common.ratio(figure, n.metric_unit))
-    out["goal"] = d.step("goal", eq.scaled(n.metric_unit, n.target))
+    out["goal"] = d.step("required_figure", eq.scaled(n.metric_unit, n.target_figure))
     return figure, held_searches(base), behind
 
 
@@ -220,7 +220,7 @@ def _reached(d: Derivation, out: Inverse, table: Table, figure: Value, held: dic
 
 
 def _joint(s: Structure, n: Numbers, d: Derivation, out: Inverse, figure: Value, held: dict[str, float]) -> None:
-    f = search_factor(out.inner, held, out.goal, [n[x] for x in s.symbols], None, "joint")
+    f = search_factor(out.inner, held, out.goal, [n[x] for x in s.symbols], dict(s.given))
     out.searched = {"joint": f}
     out.slack = ["joint"] if f.any_does else []
     if f.number is None:
@@ -244,13 +244,13 @@ def _limit(inner: Inner, n: Numbers, d: Derivation, out: Inverse, figure: Value,
     changed = replace(inner, problem=replace(inner.problem, numbers=inner.problem.numbers.replaced({symbol: number})))
     outcome, base = changed.recorded()
     changes = [(n[symbol].name, eq.scaled(n[symbol], far))]
-    out["limit"] = d.rerun("limit", figure, outcome[out.metric.symbol].value, changes)
+    out["limit"] = d.rerun("best_reachable", figure, outcome[out.metric.symbol].value, changes)
     out["limit_value"] = d.step("limit_value", common.ratio(out["limit"], n.metric_unit))
     out.limited = symbol
     part = _largest_part(base, figure.name)
     if part is not None and part.name in d.values():
         out.part = part.name
-        out["part"] = d.rerun("remaining", d.values()[part.name], part.value, changes)
+        out["part"] = d.rerun("part_remaining", d.values()[part.name], part.value, changes)
 
 
 def _largest_part(base: Derivation, name: str) -> Value | None:

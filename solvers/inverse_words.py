@@ -20,9 +20,9 @@ class InverseResult(SolverResult):
     """Typed outputs; the `need_` lists are one entry a number solved for, in SI."""
 
     metric: str
-    unit: str = Field(description="Of target, base_value, limit_value.")
+    unit: str = Field(description="Of target_figure, base_value, limit_value.")
     sense: str
-    target: float
+    target_figure: float
     base_value: float = Field(description="At what was found, for a whole number.")
     need_rows: list[str] | None = None
     need_unit: list[str] | None = None
@@ -75,7 +75,7 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     """Word the answer: what it takes, beside what it is; what remains where nothing meets the target."""
     assert isinstance(out, Inverse) and out.shown is not None
     unit = out.metric.unit
-    target = f"{figure(problem.numbers.target.value, 4)} {unit}".rstrip()
+    target = f"{figure(problem.numbers.target_figure.value, 4)} {unit}".rstrip()
     what = f"{out.inner.solver.name}'s {out.metric.symbol} {out.goal.sense.replace('_', ' ')} {target}"
     met = out.whole.number is not None if out.whole else bool(out.table) or bool(out.slack)
     if out.whole is not None:
@@ -150,7 +150,7 @@ def _result(problem: Problem, out: Inverse) -> InverseResult:
         "metric": out.metric.symbol,
         "unit": out.metric.unit or "1",
         "sense": out.goal.sense,
-        "target": float(f"{problem.numbers.target.value:.6g}"),
+        "target_figure": float(f"{problem.numbers.target_figure.value:.6g}"),
     }
     if out.table is not None:
         rows = out.table.rows

@@ -48,12 +48,12 @@ class Found:
 
 
 def search_factor(
-    inner: Inner, held: Mapping[str, float], goal: Goal, symbols: Sequence[Value], lever: Lever | None, base: str
+    inner: Inner, held: Mapping[str, float], goal: Goal, symbols: Sequence[Value], levers: Mapping[str, Lever]
 ) -> Found:
     """Find the factor on `symbols` together at which the goal begins to be met; for one symbol, its value.
 
-    `lever` is the argument that a single symbol stands for: other equations may apply at other values of it, and those
-    are no candidates. `base` names the range: the symbol itself, or the factor.
+    `levers` are the arguments that some of them stand for: other equations may apply at other values of these, and such are
+    no candidates.
     """
     import numpy
 
@@ -64,11 +64,12 @@ def search_factor(
         out, _ = inner.evaluated({v.name: v.value * factors for v in symbols}, held)
         figures = numpy.broadcast_to(numpy.asarray(out[goal.symbol].value, dtype=float), factors.shape)
         usable = numpy.isfinite(figures)
-        if lever is not None:
-            usable = usable & numpy.array([same_structure(inner, lever, one * f) for f in factors.tolist()])
+        if levers:
+            ends = [[(levers[v.name], v.value * f) for v in symbols if v.name in levers] for f in factors.tolist()]
+            usable = usable & numpy.array([same_structure(inner, given) for given in ends])
         return goal.met(figures), figures, usable
 
-    points = GRID if lever is None else COARSE
+    points = COARSE if levers else GRID
     near = [f for f in (0.5, 0.8, 0.95, 0.99, 1.0, 1.01, 1.05, 1.25, 2.0) if f <= top]
     factors = numpy.unique(numpy.concatenate((numpy.geomspace(1 / MILLION, top, points), near)))
     good, figures, usable = met(factors)

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import Field
 
-from mlwalls.solvers.derivation import Derivation, Step, Table, Value
+from mlwalls.solvers.derivation import Derivation, Row, Step, Table, Value
 from mlwalls.solvers.equations import analysis as eq
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations.node import at_least
@@ -94,6 +94,7 @@ def resolve(request: SensitivityRequest, zoo: Zoo) -> Problem:
     behind = inputs_of(behind_steps)
     given = levers(inner)
     varied = tuple(dict.fromkeys(number_named("vary", name, known, behind, request.vary) for name in request.vary))
+    _check_whole(varied, given, behind_steps)
     candidates = varied or _default(behind)
     if not candidates:
         raise CallError("metric", f"{metric.symbol} rests on definitions only.", choices=list(out)[:5])
@@ -128,12 +129,21 @@ def _step(inner: Inner, symbols: tuple[str, ...], by_symbol: Mapping[str, Lever]
             symbol
             for symbol, lever in given.items()
             for factor in (1 + step, 1 - step)
-            if not same_structure(inner, lever, inner.problem.numbers[symbol].value * factor)
+            if not same_structure(inner, [(lever, inner.problem.numbers[symbol].value * factor)])
         ]
         if not beyond:
             break
         near = f"other equations apply when {beyond[0]} changes by {100 * step:g} %"
     return step, [f"{near}; effects are at {100 * step:g} %"] if near else []
+
+
+def _check_whole(varied: tuple[str, ...], given: Mapping[str, Lever], steps: Sequence[Step | Row]) -> None:
+    """Refuse what has no derivative: the servers of a queue, whose formula is one of whole numbers."""
+    queue = any(isinstance(step, Step) and step.applied and "erlang_c(" in step.applied.text() for step in steps)
+    whole = [symbol for symbol in varied if queue and symbol in given and given[symbol].whole]
+    if whole:
+        text = f"{whole[0]} counts whole servers, and so has no elasticity; use sweep over {given[whole[0]].argument}."
+        raise CallError("vary", text, repair={"vary": [symbol for symbol in varied if symbol not in whole]})
 
 
 def _default(behind: dict[str, Value]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from mlwalls.zoo import Zoo
 MAX_POINTS = 2_000_000
 CHECKED = 300
 MAX_CELLS = 28
-SECONDS = 20.0
+SECONDS = 15.0
 Best = Literal["lowest", "highest"]
 
 

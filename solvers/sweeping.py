@@ -31,23 +31,22 @@ class _NotSeparable(Exception):
 
 
 class Patience:
-    """Gives up on a run of pieces that will take longer than a time, by how long the first of them took."""
+    """Gives up on a sweep that takes longer than a time, early where the first points show it."""
 
-    def __init__(self, seconds: float | None, pieces: int) -> None:
-        self.seconds, self.pieces = seconds, pieces
-        self.done, self.start = 0, time.perf_counter()
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds, self.start = seconds, time.perf_counter()
 
-    def one_more(self) -> None:
-        """Count a finished piece.
+    def after(self, done: int, pieces: int) -> None:
+        """Look at the clock after so many of some pieces.
 
         Raises:
-            CallError: the rest would take too long.
+            CallError: the time is up, or the pieces left would take too long.
         """
-        self.done += 1
-        if self.seconds is None or self.done not in (16, 64, 256, 1024, 4096):
+        spent = time.perf_counter() - self.start
+        if self.seconds is None or spent < self.seconds / 4:
             return
-        whole = (time.perf_counter() - self.start) / self.done * self.pieces
-        if whole > self.seconds:
+        whole = spent / max(done, 1) * pieces
+        if max(whole, spent) > self.seconds:
             text = f"the points differ in their equations, and resolving each would take about {whole:.0f} s; ask for fewer, "
             raise CallError("over", text + "or use the command `mlwalls sweep`.")
 
@@ -102,8 +101,9 @@ def sweep_figures(inner: Inner, axes: Sequence[Axis], symbols: Sequence[str], se
     reasons: dict[str, int] = {}
     named = [i for i, axis in enumerate(axes) if not axis.numeric]
     numeric = [axis for axis in axes if axis.numeric]
-    patience = Patience(seconds, math.prod(shape[i] for i in named))
-    for chosen in itertools.product(*(range(shape[i]) for i in named)):
+    patience, choices = Patience(seconds), math.prod(shape[i] for i in named)
+    for done, chosen in enumerate(itertools.product(*(range(shape[i]) for i in named))):
+        patience.after(done, choices)
         where: list[Any] = [slice(None)] * len(axes)
         for i, at in zip(named, chosen, strict=True):
             where[i] = at
@@ -120,10 +120,9 @@ def sweep_figures(inner: Inner, axes: Sequence[Axis], symbols: Sequence[str], se
         try:
             part = _in_one_run(here, numeric, symbols)
         except (*_BROKEN, _NotSeparable):
-            part = _one_by_one(here, numeric, symbols, reasons, Patience(seconds, size))
+            part = _one_by_one(here, numeric, symbols, reasons, Patience(seconds))
         for symbol in symbols:
             found[symbol][tuple(where)] = part[symbol]
-        patience.one_more()
     return Swept(tuple(axes), {symbol: numbers.ravel() for symbol, numbers in found.items()}, reasons)
 
 
@@ -266,7 +265,7 @@ def _one_by_one(
         raise CallError("over", text)
     found = {symbol: numpy.full(size, numpy.nan) for symbol in symbols}
     for flat, values in enumerate(itertools.product(*(axis.values for axis in axes))):
-        patience.one_more()
+        patience.after(flat, size)
         try:
             single = _single(at_point(inner, axes, dict(zip((a.name for a in axes), values, strict=True))), symbols)
         except (CallError, NonFiniteError, ArithmeticError, ValueError) as error:

@@ -278,6 +278,41 @@ def test_what_is_not_monotone_is_searched_in_a_printed_list(ask, monkeypatch):
     assert any("search: smallest x in [" in line for line in answer["work"])
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+def test_outer_names_are_not_those_of_any_solver(zoo, tool):
+    """What the analysis tools add to an inner program must not stand in it already."""
+    outer = {
+        "target_figure",
+        "metric_unit",
+        "against_unit",
+        "million",
+        "unity",
+        "base_value",
+        "required_figure",
+        "need",
+        "joint",
+    }
+    outer |= {
+        "best_reachable",
+        "limit_value",
+        "part_remaining",
+        "hardware",
+        "point",
+        "vary",
+        "h_up",
+        "h_down",
+        "step_up",
+    }
+    outer |= {"step_down", "finite_step", "strongest", "second_strongest", "elasticity_ratio", "next_change", "at_turn"}
+    outer |= {"below_turn", "above_turn", "elasticity_below", "elasticity_above", "best_value", "best_against"}
+    extra = {"tail_latency": ["target_wait_s=0.5"], "kv_capacity": ["concurrency=8", "speed=true"]}
+    for more in ([], extra.get(tool, [])):
+        inner = resolve_inner(tool, [*scenario_of(tool), *more], zoo)
+        _, derivation = inner.recorded()
+        tables = {table.name for table in derivation.tables}
+        assert not outer & (set(inner.problem.numbers) | set(derivation.values()) | tables)
+
+
 BAD = [
     {"tool": "rofline"},
     {"scenario": ["modle=llama-3.1-8b", "hardware=h100"]},

@@ -193,6 +193,12 @@ BAD = [
     {"metric": "expcted_ms"},
     {"metric": "kv_cache", "vary": ["bandwith"]},
     {"vary": ["bandwith"]},
+    {
+        "tool": "tail_latency",
+        "scenario": ["arrivals_per_s=8", "service_time_s=0.4", "servers=4"],
+        "metric": "mean_wait",
+        "vary": ["servers", "service"],
+    },
     {"scenario": [*H100, "define=[kind: hardware]"]},
 ]
 
