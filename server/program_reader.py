@@ -19,7 +19,9 @@ _NAME = r"[A-Za-z_][A-Za-z_0-9]*"
 _NUMBER = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
 _LITERAL = rf"(?:{_NUMBER}|\[{_NUMBER}(?:,{_NUMBER})*\])"
 _ORIGIN = re.compile(r"(zoo|you|answer|defined|calibrated|assumed)\b([^:\[]*)(?:\[([^\]]*)\])?: (.*)", re.ASCII)
-_ASSIGNMENT = re.compile(rf"({_NAME})=({_LITERAL})(?: ([^\s,()=]+))?(?: \(({_NUMBER})\.\.({_NUMBER})\))?", re.ASCII)
+_ASSIGNMENT = re.compile(
+    rf"({_NAME})=({_LITERAL})(?: ([^\s,()=\[]+))?(?: \(({_NUMBER})\.\.({_NUMBER})\))?(?: \[([^\]]*)\])?", re.ASCII
+)
 _ROW = re.compile(rf"({_NAME}) ({_NAME}|\*): (.*)", re.ASCII)
 _COLUMN = re.compile(rf"({_NAME})\.({_NAME}) = (.*)", re.ASCII)
 _SEARCH = re.compile(rf"({_NAME}) = ({_LITERAL})(?: ([^\s=]+))? = search: (.*)", re.ASCII)
@@ -156,6 +158,8 @@ class Program:
             if match[1] == "answer" and self._compare:
                 tool = match[2].strip()
                 self.report.rests_on[tool] = self.report.rests_on.get(tool, 0) + 1
+            if found[6]:
+                self._cite(number, found[6])
             at = found.end()
             if at < len(rest):
                 if not rest.startswith(", ", at):

@@ -15,11 +15,16 @@ def markdown(tool: str, answer: dict[str, Any]) -> str:
         lines += ["", "```", *_steps(answer), "```"]
     else:
         lines += ["", *(f"- {name}: {_shown(value)}" for name, value in answer["result"].items())]
-    lines += ["", "Sources: " + "; ".join(f"{s.partition(':')[0]} {s.rpartition(', ')[2]}" for s in answer["sources"])]
+    lines += ["", "Sources: " + "; ".join(map(_address, answer["sources"]))]
     if answer["warnings"]:
         lines.append("Warnings: " + "; ".join(answer["warnings"]))
     lines.append(f"Call: {tool} {' '.join(answer['scenario'])}")
     return "\n".join(lines)
+
+
+def _address(source: str) -> str:
+    names, _, rest = source.partition(": ")
+    return f"{names} {rest.rpartition(', ')[2]}"
 
 
 def _shown(value: Any) -> str:

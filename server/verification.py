@@ -137,7 +137,7 @@ def _stems(name: str) -> list[tuple[str, float]]:
 
 
 def _check_sources(cited: list[tuple[int, str]], sources: list[Any], report: Report) -> None:
-    listed = {str(source).partition(":")[0] for source in sources}
+    listed = {name for source in sources for name in str(source).partition(": ")[0].split(", ")}
     plain = {source.rstrip("?") for source in listed}
     for number, source in cited:
         if source.rstrip("?") not in plain:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from mlwalls.solvers.assignments import write_assignments
+from mlwalls.solvers.compacting import names_of
 from mlwalls.solvers.derivation import Applied, Row, Step
 from mlwalls.solvers.rendering import rendered, rounded
 from mlwalls.solvers.solver import Answer
 from mlwalls.solvers.walls import WALLS
 from mlwalls.zoo import Source, Zoo
 
+# Identifiers as papers print them; both resolve at their registries.
+_SHORT = re.compile(r"^https://(arxiv\.org/abs|doi\.org)/")
 # From so many on, sources are listed by address alone unless all detail is asked for.
 MANY_SOURCES = 7
 # From so many steps on, ranges of calibrated constants are left to the answer in all detail.
@@ -37,12 +41,14 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
         data["binding_wall"]["share"] = float(f"{binding.share:.6g}")
     if binding.runner_up:
         data["binding_wall"]["runner_up"] = binding.runner_up
-    text = rendered(derivation, spreads=detail == "full" or len(derivation.steps) <= MANY_STEPS)
+    kept = None if detail == "full" else names_of(data["result"])
+    text = rendered(derivation, detail == "full" or len(derivation.steps) <= MANY_STEPS, kept)
     if detail != "brief":
         data["work"] = text.work
     brief = detail == "brief" or (detail == "default" and len(text.citations) > MANY_SOURCES)
     own = answer.solver.sources
-    data["sources"] = [_source(zoo, source, checked, brief, own) for source, checked in text.citations]
+    cited = [(f"{id}{'' if checked else '?'}", _entry(zoo, id, own)) for id, checked in text.citations]
+    data["sources"] = _addresses(cited) if brief else [_titled(name, entry) for name, entry in cited]
     warnings = [*answer.problem.warnings, *shown.warnings]
     if doubtful := text.unverified:
         names = ", ".join(f"{v.origin.entry} {v.name}" for v in doubtful[:6])
@@ -55,11 +61,25 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     return data
 
 
-def _source(zoo: Zoo, source: str, checked: bool, brief: bool, own: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return one line of the bibliography; a solver's own works stand in for what the zoo's does not have."""
-    entry = Source(source, **own[source]) if source in own and source not in zoo.sources else zoo.source(source)
-    parts = (entry.url,) if brief else (entry.title, entry.year, entry.url)
-    return f"{source}{'' if checked else '?'}: {', '.join(str(p) for p in parts if p)}"
+def _entry(zoo: Zoo, source: str, own: Mapping[str, Mapping[str, Any]]) -> Source:
+    """Return a source; a solver's own works stand in for what the zoo's bibliography does not have."""
+    return Source(source, **own[source]) if source in own and source not in zoo.sources else zoo.source(source)
+
+
+def _titled(name: str, entry: Source) -> str:
+    return f"{name}: {', '.join(str(p) for p in (entry.title, entry.year, entry.url) if p)}"
+
+
+def _addresses(cited: list[tuple[str, Source]]) -> list[str]:
+    """Return one line an address, with all that is found there before it."""
+    found: dict[str, list[str]] = {}
+    for name, entry in cited:
+        found.setdefault(entry.url or entry.title, []).append(name)
+    return [f"{', '.join(names)}: {_SHORT.sub(_scheme, address)}" for address, names in found.items()]
+
+
+def _scheme(match: re.Match[str]) -> str:
+    return "arXiv:" if match[1] == "arxiv.org/abs" else "doi:"
 
 
 def _typed(step: Step | Row) -> dict[str, Any]:

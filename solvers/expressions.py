@@ -65,36 +65,21 @@ def _body(function: Callable[..., Any]) -> ast.expr:
     return body[0].value
 
 
-class Template:
-    """The expression of one equation, ready to be filled with names.
+class Printer:
+    """Prints an expression in the grammar's form; how names and functions are called is the subclass's."""
 
-    Attributes:
-        constants: the names of the module constants that the expression uses, with their objects.
-        parts: alternating text and parameter names (text at even places).
-    """
-
-    __slots__ = ("_function", "_parameters", "constants", "parts")
-
-    def __init__(self, function: Callable[..., Any], parameters: Sequence[str]) -> None:
-        self.constants: dict[str, Any] = {}
-        self._function, self._parameters = function, frozenset(parameters)
-        text = self._print(_body(function), 0)
-        if len(text.replace("\0", "")) > MAX_EXPRESSION:
-            raise EquationError(f"{function.__name__}: expression longer than {MAX_EXPRESSION} characters")
-        self.parts = text.split("\0")
-
-    def fill(self, names: Mapping[str, str]) -> str:
-        """Return the expression with `names` in place of the parameters."""
-        return "".join(part if i % 2 == 0 else names[part] for i, part in enumerate(self.parts))
+    __slots__ = ()
 
     def _print(self, node: ast.expr, outer: int) -> str:
         match node:
             case ast.Constant(value=bool()) | ast.Constant(value=str()):
-                raise EquationError(f"{self._function.__name__}: only numbers may be literals")
+                raise EquationError(f"{self}: only numbers may be literals")
             case ast.Constant(value=number):
                 return repr(number)
             case ast.Name(id=name):
-                return self._name(name)
+                return self._name(name, outer)
+            case ast.Attribute(value=ast.Name(id=table), attr=column):
+                return self._column(table, column)
             case ast.BinOp(left=left, op=op, right=right):
                 text, level = _OPERATORS[type(op)]
                 if isinstance(op, ast.Pow):
@@ -113,15 +98,50 @@ class Template:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return f"{self._called(name)}({','.join(self._print(arg, 0) for arg in args)})"
             case _:
-                raise EquationError(f"{self._function.__name__}: {ast.unparse(node)} is outside the grammar")
+                raise EquationError(f"{self}: {ast.unparse(node)} is outside the grammar")
         return f"({printed})" if level < outer else printed
 
-    def _name(self, name: str) -> str:
+    def _name(self, name: str, outer: int) -> str:
+        raise NotImplementedError
+
+    def _column(self, table: str, column: str) -> str:
+        raise EquationError(f"{self}: {table}.{column} is outside the grammar")
+
+    def _called(self, name: str) -> str:
+        raise NotImplementedError
+
+
+class Template(Printer):
+    """The expression of one equation, ready to be filled with names.
+
+    Attributes:
+        constants: the names of the module constants that the expression uses, with their objects.
+        parts: alternating text and parameter names (text at even places).
+    """
+
+    __slots__ = ("_function", "_parameters", "constants", "parts")
+
+    def __init__(self, function: Callable[..., Any], parameters: Sequence[str]) -> None:
+        self.constants: dict[str, Any] = {}
+        self._function, self._parameters = function, frozenset(parameters)
+        text = self._print(_body(function), 0)
+        if len(text.replace("\0", "")) > MAX_EXPRESSION:
+            raise EquationError(f"{function.__name__}: expression longer than {MAX_EXPRESSION} characters")
+        self.parts = text.split("\0")
+
+    def __str__(self) -> str:
+        return self._function.__name__
+
+    def fill(self, names: Mapping[str, str]) -> str:
+        """Return the expression with `names` in place of the parameters."""
+        return "".join(part if i % 2 == 0 else names[part] for i, part in enumerate(self.parts))
+
+    def _name(self, name: str, outer: int) -> str:
         if name in self._parameters:
             return f"\0{name}\0"
         constant: Any = self._function.__globals__.get(name)
         if not hasattr(constant, "symbol"):
-            raise EquationError(f"{self._function.__name__}: {name} is neither a parameter nor a Constant")
+            raise EquationError(f"{self}: {name} is neither a parameter nor a Constant")
         self.constants[constant.symbol] = constant
         return str(constant.symbol)
 
@@ -130,4 +150,4 @@ class Template:
         try:
             return PRINTED[function]
         except (KeyError, TypeError):
-            raise EquationError(f"{self._function.__name__}: {name} is not a function of the grammar") from None
+            raise EquationError(f"{self}: {name} is not a function of the grammar") from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from mlwalls.solvers.compacting import Compact
 from mlwalls.solvers.derivation import STEP, Applied, Constant, Derivation, Origin, Row, Step, Value
 
 
@@ -14,27 +15,28 @@ def exact(number: Any) -> str:
     """Print an input exactly, as short as that can be."""
     if isinstance(number, bool):
         raise TypeError("a truth value is not a number")
-    if isinstance(number, int):
-        return str(number) if abs(number) < 10**12 or number % 1000 else _shorter(number)
-    if isinstance(number, float):
-        return str(int(number)) if number.is_integer() and abs(number) < 1e12 else _shorter(number)
+    if isinstance(number, (int, float)):
+        return _shortest(number)
     return f"[{','.join(exact(n) for n in number.tolist())}]"
 
 
 @lru_cache(maxsize=4096)
-def _shorter(number: float) -> str:
-    text = repr(float(number))
-    for digits in range(1, 17):
-        candidate = f"{number:.{digits}g}"
-        if float(candidate) == float(number):
-            return candidate if len(candidate) <= len(text) else text
-    return text
+def _shortest(number: float) -> str:
+    plain = str(int(number)) if float(number).is_integer() and abs(number) < 1e18 else repr(float(number))
+    power = next(c for d in range(17) if float(c := f"{number:.{d}e}") == float(number))
+    return min(plain, _power(power), key=len)
+
+
+def _power(text: str) -> str:
+    """Leave out of a power of ten what says nothing: 3.35e+09 is 3.35e9."""
+    digits, mark, power = text.partition("e")
+    return f"{digits}e{int(power)}" if mark else digits
 
 
 def rounded(number: Any) -> str:
     """Print a computed number with six significant digits."""
     if isinstance(number, (int, float)):
-        return f"{number:.6g}"
+        return _power(f"{number:.6g}")
     return f"[{','.join(rounded(n) for n in number.tolist())}]"
 
 
@@ -53,11 +55,17 @@ class Rendered:
     unverified: list[Value]
 
 
-def rendered(derivation: Derivation, spreads: bool = True) -> Rendered:
-    """Print a recorded derivation; without `spreads` calibrated constants come without their ranges."""
+def rendered(derivation: Derivation, spreads: bool = True, kept: Callable[[str], bool] | None = None) -> Rendered:
+    """Print a recorded derivation.
+
+    Args:
+        spreads: whether calibrated constants come with their ranges.
+        kept: which names the program must have; without it every step gets its line.
+    """
     inputs = _inputs(derivation)
     doubtful = [value for value in inputs if not value.origin.checked]
-    return Rendered(_work(derivation, inputs, spreads), _citations(derivation, inputs), doubtful)
+    program = _work(derivation, inputs, spreads, kept)
+    return Rendered(program, _citations(derivation, inputs), doubtful)
 
 
 def work(derivation: Derivation) -> list[str]:
@@ -65,10 +73,14 @@ def work(derivation: Derivation) -> list[str]:
     return _work(derivation, _inputs(derivation))
 
 
-def _work(derivation: Derivation, inputs: list[Value], spreads: bool = True) -> list[str]:
-    seen: set[str] = set()
-    steps = [line for step in derivation.steps for line in _lines(step, seen)]
-    return [*_origins(inputs, spreads), *steps]
+def _work(
+    derivation: Derivation, inputs: list[Value], spreads: bool = True, kept: Callable[[str], bool] | None = None
+) -> list[str]:
+    if kept is None:
+        return [*_origins(inputs, spreads), *_Lines(str, set()).of(derivation.steps)]
+    compact = Compact(derivation.steps, inputs, kept)
+    shown = [value for value in inputs if value.name not in compact.ones]
+    return [*_origins(shown, spreads), *_Lines(compact.text, compact.within, short=True).of(derivation.steps)]
 
 
 def _citations(derivation: Derivation, inputs: list[Value]) -> list[tuple[str, bool]]:
@@ -82,42 +94,55 @@ def _citations(derivation: Derivation, inputs: list[Value]) -> list[tuple[str, b
     return list(found.items())
 
 
-def _lines(step: Step | Row, seen: set[str]) -> Iterator[str]:
-    """Print one step; a source is named at the first step that rests on it."""
-    if isinstance(step, Row):
-        body = "; ".join(f"{k} = {c.text() if isinstance(c, Applied) else c.name}" for k, c in step.cells.items())
-        yield f"{step.table} {step.name}: {body}"
-        return
-    fresh = [source for source in step.cite if source not in seen]
-    seen.update(fresh)
-    tail = f" [{', '.join(fresh)}]" if fresh else ""
-    if step.kind == "column":
-        assert step.applied is not None
-        yield f"{step.name} = {step.applied.text()}"
-        return
-    if step.kind == "check":
-        assert step.applied is not None
-        yield f"check: {step.applied.text()}"
-        return
-    if step.kind == "rerun" and step.value is None:
-        yield f"{step.name} = rerun: {step.rule}"
-        return
-    assert step.value is not None
-    # A search is proved at its very number and the next.
-    printed = exact if step.kind == "search" else rounded
-    number = printed(step.value.value) + (f" {step.value.unit}" if step.value.unit else "")
-    if step.kind == "search":
-        yield f"{step.name} = {number} = search: {step.rule}" + (f"; {step.detail}" if step.detail else "")
-    elif step.kind == "rerun":
-        yield f"{step.name} = {number} = rerun: {step.rule}"
-    elif step.kind == "choice":
-        arrow = step.chosen if isinstance(step.chosen, str) else f"[{','.join(step.chosen)}]"
-        names = ",".join(o.name for o in step.options)
-        yield f"{step.name} = {step.rule}({names}) = {number}{tail} -> {arrow}"
-    else:
-        assert step.applied is not None
-        text = step.applied.text()
-        yield f"{step.name} = {f'sum({text})' if step.kind == 'sum' else text} = {number}{tail}"
+class _Lines:
+    """The steps as lines: `text` prints an expression, the steps `within` others have none of their own."""
+
+    def __init__(self, text: Callable[[str], str], within: Collection[str], short: bool = False) -> None:
+        self.text, self.within, self.short = text, within, short
+        self.seen: set[str] = set()
+        self.defaults: dict[tuple[str, str], str] = {}
+
+    def of(self, steps: Sequence[Step | Row]) -> Iterator[str]:
+        """Print steps; a source is named at the first that rests on it."""
+        for step in steps:
+            if isinstance(step, Row):
+                yield self._row(step)
+            elif step.kind != "step" or step.name not in self.within:
+                yield self._step(step)
+
+    def _row(self, row: Row) -> str:
+        cells = {k: self.text(c.text() if isinstance(c, Applied) else c.name) for k, c in row.cells.items()}
+        if row.name == "*":
+            self.defaults |= {(row.table, key): text for key, text in cells.items()}
+        elif self.short:
+            other = {key: text for key, text in cells.items() if self.defaults.get((row.table, key)) != text}
+            cells = other or cells
+        return f"{row.table} {row.name}: {'; '.join(f'{key} = {text}' for key, text in cells.items())}"
+
+    def _step(self, step: Step) -> str:
+        fresh = [source for source in step.cite if source not in self.seen]
+        self.seen.update(fresh)
+        tail = f" [{', '.join(fresh)}]" if fresh else ""
+        text = self.text(step.applied.text()) if step.applied is not None and step.kind != "search" else ""
+        if step.kind == "column":
+            return f"{step.name} = {text}"
+        if step.kind == "check":
+            return f"check: {text}"
+        if step.kind == "rerun" and step.value is None:
+            return f"{step.name} = rerun: {step.rule}"
+        assert step.value is not None
+        # A search is proved at its very number and the next.
+        printed = exact if step.kind == "search" else rounded
+        number = printed(step.value.value) + (f" {step.value.unit}" if step.value.unit else "")
+        if step.kind == "search":
+            return f"{step.name} = {number} = search: {step.rule}" + (f"; {step.detail}" if step.detail else "")
+        if step.kind == "rerun":
+            return f"{step.name} = {number} = rerun: {step.rule}"
+        if step.kind == "choice":
+            arrow = step.chosen if isinstance(step.chosen, str) else f"[{','.join(step.chosen)}]"
+            names = ",".join(option.name for option in step.options)
+            return f"{step.name} = {step.rule}({names}) = {number}{tail} -> {arrow}"
+        return f"{step.name} = {f'sum({text})' if step.kind == 'sum' else text} = {number}{tail}"
 
 
 def _applications(derivation: Derivation) -> Iterator[Applied | Value]:
@@ -157,19 +182,40 @@ def _constant(constant: Constant) -> Value:
 
 
 def _origins(inputs: list[Value], spreads: bool = True) -> list[str]:
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, dict[str, list[str]]] = {}
     for value in inputs:
         origin = value.origin
         unit = f" {value.unit}" if value.unit else ""
         told = origin.low is not None and origin.high is not None and (spreads or origin.kind != "calibrated")
-        spread = f" ({origin.low:g}..{origin.high:g})" if told else ""
-        groups.setdefault(_head(origin), []).append(f"{value.name}={exact(value.value)}{unit}{spread}")
+        spread = f" ({_bound(origin.low)}..{_bound(origin.high)})" if told else ""
+        head = f"{origin.kind} {origin.entry}" if origin.entry else origin.kind
+        source = f" [{origin.source}{'' if origin.checked else '?'}]" if origin.source else ""
+        groups.setdefault(head, {}).setdefault(source, []).append(f"{value.name}={exact(value.value)}{unit}{spread}")
     order = ("zoo", "you", "answer", "defined", "calibrated", "assumed")
     heads = sorted(groups, key=lambda head: order.index(head.split()[0]))
-    return [f"{head}: {', '.join(groups[head])}" for head in heads]
+    return [line for head in heads for line in _grouped(head, groups[head])]
 
 
-def _head(origin: Origin) -> str:
-    entry = f" {origin.entry}" if origin.entry else ""
-    source = f" [{origin.source}{'' if origin.checked else '?'}]" if origin.source else ""
-    return f"{origin.kind}{entry}{source}"
+def _grouped(head: str, by_source: Mapping[str, list[str]]) -> Iterator[str]:
+    """Yield one line for the source of most numbers, with the others' at each number or, where that is longer, in lines."""
+    unsourced = by_source.get("")
+    if unsourced is not None:
+        yield f"{head}: {', '.join(unsourced)}"
+    sourced = sorted(((s, n) for s, n in by_source.items() if s), key=lambda item: -len(item[1]))
+    if not sourced:
+        return
+    (main, numbers), *others = sourced
+    line, apart = [*numbers], []
+    for source, those in others:
+        if len(those) * len(source) < len(head) + len(source) + 4:
+            line += [f"{number}{source}" for number in those]
+        else:
+            apart.append(f"{head}{source}: {', '.join(those)}")
+    yield f"{head}{main}: {', '.join(line)}"
+    yield from apart
+
+
+def _bound(number: float | None) -> str:
+    """Print the end of a range: to three significant digits, or exactly where that is shorter."""
+    assert number is not None
+    return min(exact(number), _power(f"{number:.3g}"), key=len)

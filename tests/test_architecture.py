@@ -34,6 +34,7 @@ PURE = (
     "functions.py",
     "units.py",
     "rendering.py",
+    "compacting.py",
     "words.py",
     "values.py",
     "bisection.py",

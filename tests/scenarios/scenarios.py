@@ -15,7 +15,7 @@ def judge(scenario, answer):
     """Assert that an answer's structured content meets the scenario."""
     assert answer["feasible"] is scenario.get("feasible", True)
     assert answer["binding_wall"]["slug"] == scenario["binding_wall"]
-    listed = {source.partition(":")[0].rstrip("?") for source in answer["sources"]}
+    listed = {id.rstrip("?") for source in answer["sources"] for id in source.partition(": ")[0].split(", ")}
     assert set(scenario["sources"]) <= listed
     for expected in scenario["expect"]:
         got = answer["result"][expected["field"]]

@@ -171,7 +171,7 @@ def test_a_request_is_its_prefill_and_its_steps(ask):
 def test_set_replaces_a_number_and_says_so(ask):
     answer = ask("roofline", model="llama-3.1-8b", hardware=H100, set=["bandwidth=1.675e12"])
     assert answer["result"]["floor_ms"] == pytest.approx(2 * 4.56068, rel=1e-5)
-    assert any(line.startswith("you:") and "bandwidth=1.675e+12" in line for line in answer["work"])
+    assert any(line.startswith("you:") and "bandwidth=1.675e12" in line for line in answer["work"])
 
 
 def test_a_format_without_a_unit_stores_but_does_not_compute(ask):

@@ -161,7 +161,7 @@ def test_the_wait_for_the_prefill_station_by_hand(ask):
 
 def test_speculation_by_hand(ask):
     # Leviathan: (1 - 0.8^5)/(1 - 0.8) = 3.3616 tokens a verification of 4 drafted ones; a draft step is 5 % of a step.
-    answer = ask("serving_cost", **GROUP, concurrency=1, draft_tokens=4, acceptance_percent=80)
+    answer = ask("serving_cost", **GROUP, concurrency=1, draft_tokens=4, acceptance_percent=80, detail="full")
     assert value(answer, "gain") == pytest.approx(3.3616)
     fixed, token, cache = (value(answer, name) for name in ("fixed", "token", "cache"))
     by_hand = (fixed * (1 + 4 * 0.05) + 5 * token + cache + 4 * 0.05 * token) / 3.3616

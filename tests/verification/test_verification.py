@@ -73,6 +73,17 @@ def test_tampering_is_caught(line, tampered):
     assert not verify(changed(work=work)).ok
 
 
+def test_a_source_beside_a_number_is_cited_too():
+    def with_own(source):
+        return changed(work=[f"zoo chip [a_source]: rate=4 byte/s [{source}], size=16 byte", *PROGRAM["work"][1:]])
+
+    assert verify(with_own("fit")).ok
+    assert not verify(with_own("another")).ok
+    assert verify(
+        {**with_own("other"), "sources": ["other, a_source: A, https://example.org", PROGRAM["sources"][1]]}
+    ).ok
+
+
 @pytest.mark.parametrize("result", [{"total_ms": 6001.0}, {"total_s": 6000.0}, {"other_ms": 1.0}, {"op_time_s": [4.0]}])
 def test_a_wrong_result_is_caught(result):
     assert not verify(changed(result=result)).ok

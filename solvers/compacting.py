@@ -1,0 +1,155 @@
+"""A shorter program for the same numbers: what is used once, or is short, stands where it is used; factors of one go.
+
+Every number comes out bit for bit as in the whole program, which an answer in all detail prints.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
+
+from mlwalls.solvers.derivation import Applied, Row, Step, Value
+from mlwalls.solvers.expressions import Printer
+
+# What an expression may grow to; longer ones are hard to read.
+LONGEST = 140
+# What a line of its own takes beside a step's name and expression: signs, number, unit, and the figure to be seen.
+A_LINE = 16
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_MARK = "\N{GREEK SMALL LETTER PI}"
+_WORDS = re.compile(rf"\b(?:{'|'.join(set(keyword.kwlist) - {'and', 'or', 'not'})})\b")
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> ast.expr:
+    # A name of the grammar may be a word of Python's, such as pass: it is parsed with a mark that no name has.
+    tree = ast.parse(_WORDS.sub(rf"{_MARK}\g<0>", text), mode="eval").body
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = node.id.removeprefix(_MARK)
+    return tree
+
+
+@lru_cache(maxsize=8192)
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(_walked(_parsed(text)))
+
+
+def _walked(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Call):
+        for argument in node.args:
+            yield from _walked(argument)
+    elif not isinstance(node, ast.Attribute):
+        for child in ast.iter_child_nodes(node):
+            yield from _walked(child)
+
+
+class Compact(Printer):
+    """Which steps and inputs of a recorded derivation need no line of their own, and the other lines' expressions.
+
+    Args:
+        kept: whether a name must stay a name of the program.
+    """
+
+    __slots__ = ("_instead", "ones", "within")
+
+    def __init__(self, steps: list[Step | Row], inputs: list[Value], kept: Callable[[str], bool]) -> None:
+        held = set(_held(steps))
+        uses = Counter(name for text in _texts(steps) for name in _names(text))
+        self.ones = {
+            v.name
+            for v in inputs
+            if v.origin.kind == "defined" and not v.origin.source and not v.unit and _is_one(v) and v.name not in held
+        }
+        self._instead: dict[str, ast.expr] = {name: ast.Constant(1) for name in self.ones}
+        self.within: set[str] = set()
+        for step in steps:
+            for text in _texts([step]):
+                # Where it would get too long, the longest of what it takes in gets its line back.
+                while len(self.text(text)) > LONGEST and (taken := self.within.intersection(_names(text))):
+                    self._give_back(max(taken, key=lambda name: len(self.text(name))))
+            if isinstance(step, Step) and step.kind == "step" and step.applied is not None and not step.cite:
+                free = uses[step.name] in (1, 2) and step.name not in held and not kept(step.name)
+                if free and self._shortens(step.name, step.applied.text(), uses[step.name]):
+                    self._instead[step.name] = _parsed(step.applied.text())
+                    self.within.add(step.name)
+
+    def _shortens(self, name: str, text: str, uses: int) -> bool:
+        size = len(self.text(text))
+        return uses * (size + 2 - len(name)) < len(name) + size + A_LINE
+
+    def _give_back(self, name: str) -> None:
+        self.within.discard(name)
+        del self._instead[name]
+
+    def text(self, text: str) -> str:
+        """Return an expression with what it takes in."""
+        return self._print(_parsed(text), 0) if self._touched(text) else text
+
+    def _touched(self, text: str) -> bool:
+        return any(name in self._instead for name in _names(text))
+
+    def _print(self, node: ast.expr, outer: int) -> str:
+        match node:
+            case ast.BinOp(left=left, op=ast.Mult(), right=right) if self._one(left):
+                return self._print(right, outer)
+            case ast.BinOp(left=left, op=ast.Mult() | ast.Div(), right=right) if self._one(right):
+                return self._print(left, outer)
+        return super()._print(node, outer)
+
+    def _one(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Constant(value=1):
+                return True
+            case ast.Name(id=name):
+                return name in self.ones
+        return False
+
+    def _name(self, name: str, outer: int) -> str:
+        instead = self._instead.get(name)
+        return name if instead is None else self._print(instead, outer)
+
+    def _column(self, table: str, column: str) -> str:
+        return f"{table}.{column}"
+
+    def _called(self, name: str) -> str:
+        return name
+
+
+def _is_one(value: Value) -> bool:
+    return isinstance(value.value, (int, float)) and value.value == 1
+
+
+def _texts(steps: Collection[Step | Row]) -> Iterator[str]:
+    """Yield the expressions of steps and cells."""
+    for step in steps:
+        if isinstance(step, Row):
+            for cell in step.cells.values():
+                yield cell.text() if isinstance(cell, Applied) else cell.name
+        elif step.applied is not None and step.kind in ("step", "sum", "column", "check"):
+            yield step.applied.text()
+
+
+def _held(steps: Collection[Step | Row]) -> Iterator[str]:
+    """Yield names that stand elsewhere than in expressions: in choices, searches, reruns, as rows."""
+    for step in steps:
+        if isinstance(step, Row):
+            yield step.name
+        else:
+            yield from (option.name for option in step.options)
+            yield from _NAME.findall(f"{step.rule} {step.detail}")
+
+
+def names_of(fields: Mapping[str, object]) -> Callable[[str], bool]:
+    """Return whether a name stands behind one of these result fields, with a unit or without."""
+    stems: set[str] = set()
+    for field in (*fields, "binding_share"):
+        parts = field.split("_")
+        stems.update("_".join(parts[:n]) for n in range(1, len(parts) + 1))
+    return stems.__contains__
