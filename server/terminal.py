@@ -17,8 +17,9 @@ def answer_text(tool: str, arguments: dict[str, Any], answer: dict[str, Any], fa
     if "verdict" not in answer:
         return fallback
     wall = answer["binding_wall"]
-    whole = "total" if WALLS[wall["slug"]].domain == "operations" else "expected time"
-    share = f", {100 * wall['share']:.0f} % of the {whole}" if "share" in wall else ""
+    largest = "largest loss " if tool == "fleet_efficiency" else ""
+    whole = "delivered time" if largest else "total" if WALLS[wall["slug"]].domain == "operations" else "expected time"
+    share = f", {largest}{100 * wall['share']:.0f} % of the {whole}" if "share" in wall else ""
     lines = [textwrap.fill(answer["verdict"], WIDTH), ""]
     lines.append(f"Binding wall: {wall['name']} (wall {wall['number']} of 22{share})")
     if "work" in answer:

@@ -55,6 +55,7 @@ class Structure:
     hidden_tp: bool = False
     dropout: bool = False
     run: bool = False
+    priced: bool = False
     outside: bool = False
     tp: Part = "some"
     pp: Part = "some"

@@ -13,6 +13,9 @@ overlapped tensor-parallel traffic.
 Assumed, with ranges: the network per accelerator where not given, one failure in 50,000 accelerator-hours (8,000 for a first
 big run), 10 s a checkpoint, 10 minutes a restart.
 
+A run's range reaches from the near end of the step's to published campaigns': 85 % of their accelerator-hours are steps, and
+plans are not searched, so that the far end is exp(0.81) beyond. Its price is that of on-demand listings.
+
 Not modelled: framework quality (1.3x between published runs of equal plans) beyond `tuned`, congestion and topology, imbalance
 of experts beyond a factor, data loading, evaluation, silent corruption, offloading.
 """
@@ -29,6 +32,7 @@ from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import fleet as fleet_eq
 from mlwalls.solvers.equations import reliability as eq
+from mlwalls.solvers.equations.safety import price_of
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.fleet_compute import Recompute, Structure, training_step
 from mlwalls.solvers.fleet_failures import resolve_checkpoint, resolve_failures, step_failures
@@ -45,9 +49,11 @@ from mlwalls.solvers.fleet_words import (
 )
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.prices import PATH, Listing, listing
 from mlwalls.solvers.shapes import resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
-from mlwalls.zoo import Zoo
+from mlwalls.zoo import Entry, Zoo
+from mlwalls.zoo.calibrations import calibration
 
 TOKENS_A_STEP = 4_000_000
 LARGEST = 1_000_000
@@ -112,7 +118,9 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
     network = resolve_network(n, hardware, request.network, zoo, warnings)
     parts = resolve_failures(n, request.failures, zoo, warnings)
     resolve_checkpoint(n, base.checkpoint, hardware)
-    base = replace(base, parts=parts, run=request.total_tokens is not None)
+    running = request.total_tokens is not None
+    prices = _resolve_run(n, hardware, touched, zoo) if running else None
+    base = replace(base, parts=parts, run=running, priced=prices is not None)
     batch = request.global_batch or _default_batch(request)
     n.you("accelerators", request.n_accelerators)
     n.you("context", request.seq_len, "token")
@@ -123,6 +131,8 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         warnings.append(f"global_batch not given: {batch} sequences of {request.seq_len} tokens taken")
     if request.total_tokens is not None:
         n.you("total", request.total_tokens, "token")
+    if model.has("config.max_context") and request.seq_len > model.number("config.max_context").value:
+        warnings.append(f"seq_len {request.seq_len} is beyond {model.name}'s published context")
     given = given_sizes(request)
     n.override([text for text in request.set_ if text.partition("=")[0].strip() not in (*SIZES, "all_reduces")])
     limits = Model(
@@ -182,8 +192,24 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
     if not wrong:
         scenario |= plan_arguments(found, limits, request.set_)
     why = _why(structure, numbers, found) if chosen else ""
-    subject = Subject(model.name, hardware.name, request, found, limits, tuple(wrong), nearest, grown, why)
+    subject = Subject(model.name, hardware.name, request, found, limits, tuple(wrong), nearest, grown, why, prices)
     return Problem(structure, numbers, warnings, scenario, subject)
+
+
+def _resolve_run(n: Numbers, hardware: Entry, touched: set[str], zoo: Zoo) -> Listing | None:
+    """Read how campaigns compare with their steps, and the price of an accelerator-hour with its range where the zoo has one."""
+    n.calibrated(calibration("training")["constants"], "campaign")
+    n.calibrated(calibration("training")["intervals"], "gpu_hours", "campaign_spread")
+    found = listing(zoo, hardware)
+    if found is None:
+        return None
+    n.zoo("price", found.taken, PATH, "USD/h")
+    for symbol, entry in (("price_low", found.cheapest), ("price_high", found.dearest)):
+        if entry.id == found.taken.id or "price" in touched:
+            n.alias(symbol, "price")
+        else:
+            n.zoo(symbol, entry, PATH, "USD/h")
+    return found
 
 
 def _why(s: Structure, n: Numbers, found: Found) -> str:
@@ -308,14 +334,31 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out["step_low"] = d.step("step_low", fleet_eq.shrunk(step, spread))
     out["step_high"] = d.step("step_high", fleet_eq.stretched(step, spread))
     if s.run:
-        out["run"] = d.step("run", eq.run_time(out["delivered"], n.total, out["tokens"]))
-        out["accelerator_time"] = d.step("accelerator_time", eq.accelerator_time(out["run"], n.accelerators))
+        out |= _run(s, n, d, out, spread)
     largest = d.choose("largest_loss", "max", [out[k] for k in LOSSES if k in out])
     out["binding_share"] = d.step("binding_share", common.ratio(largest.value, out["delivered"]))
     if d.record and s.chosen is not None:
         tried, second, at_second = s.chosen
         d.tried("plans", tried, "lowest", step, dict(second), at_second)
     return out
+
+
+def _run(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value], spread: Value) -> dict[str, Value]:
+    """Step out time, accelerator time and price of all steps; from the near end of the step's range to what campaigns took."""
+    run = d.step("run", eq.run_time(out["delivered"], n.total, out["tokens"]))
+    campaign = d.step("campaign_run", eq.campaign_time(run, n.campaign))
+    runs = {
+        "": run,
+        "_low": d.step("run_low", fleet_eq.shrunk(run, spread)),
+        "_high": d.step("run_high", fleet_eq.stretched(campaign, n.campaign_spread)),
+    }
+    found = {f"run{end}": value for end, value in runs.items()} | {"campaign_run": campaign}
+    for end, value in runs.items():
+        name = f"accelerator_time{end}"
+        found[name] = d.step(name, eq.accelerator_time(value, n.accelerators))
+        if s.priced:
+            found[f"cost{end}"] = d.step(f"cost{end}", price_of(n[f"price{end}"], found[name]))
+    return found
 
 
 SOLVER = Solver(

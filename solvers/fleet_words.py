@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.fleet_plans import LONG_CONTEXT, Found, Model
+from mlwalls.solvers.prices import Listing
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import count, figure, first, fit_result, plural, seconds
 
@@ -31,6 +32,8 @@ MEMORY = {
 }
 # A job that is useful less than this share of its time gets nowhere.
 LEAST_GOODPUT = 0.01
+# Failures are worth a word where they come more often than this, in seconds.
+OFTEN = 7 * 86400
 ARGUMENTS = {"tp": "tensor_parallel", "pp": "pipeline_parallel", "microbatch": "microbatch"}
 RECOMPUTE = {
     "none": "no recomputation",
@@ -49,6 +52,7 @@ class Subject:
         nearest: the nearest plan that fits, where the caller's does not.
         grown: how many accelerators hold the model, where these do not.
         why: the loss that the second best plan has more of.
+        prices: listings of the accelerator, of a run.
     """
 
     model: str
@@ -60,6 +64,12 @@ class Subject:
     nearest: Found | None
     grown: int | None
     why: str
+    prices: Listing | None
+
+    @property
+    def searched(self) -> bool:
+        """Whether the plan is the best of several."""
+        return self.found.tried > 1 and not self.wrong
 
 
 class FleetResult(SolverResult):
@@ -97,8 +107,16 @@ class FleetResult(SolverResult):
     save_s: float | None = Field(default=None, description="Training stops for a checkpoint.")
     checkpoint_interval_s: float = Field(description="By Daly.")
     young_interval_s: float
-    run_days: float | None = Field(default=None, description="For total_tokens.")
+    run_days: float | None = Field(default=None, description="For total_tokens, its steps alone.")
+    run_low_days: float | None = None
+    run_high_days: float | None = Field(default=None, description="As the longest of published campaigns.")
+    campaign_run_days: float | None = Field(default=None, description="As published campaigns mostly.")
     accelerator_time_h: float | None = None
+    accelerator_time_low_h: float | None = None
+    accelerator_time_high_h: float | None = None
+    cost_usd: float | None = Field(default=None, description="On demand.")
+    cost_low_usd: float | None = None
+    cost_high_usd: float | None = None
     accelerators_list: list[float] | None = Field(default=None, description="With curve.")
     step_s_list: list[float] | None = None
     mfu_percent_list: list[float] | None = None
@@ -148,18 +166,17 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     lost = ", ".join(
         f"{LOSSES[k][0]} {figure(100 * first(out[k]) / delivered, 2)} %" for k in ranked[:3] if first(out[k]) > 0
     )
+    tuned = ", well-tuned" if subject.searched else ""
     sentence = (
-        f"{subject.model} on {where} ({_text(found)}): {seconds(first(out['step']))} a step "
+        f"{subject.model} on {where} ({_text(found)}): {seconds(first(out['step']))} a step{tuned} "
         f"({seconds(first(out['step_low']))} to {seconds(first(out['step_high']))}), "
         f"{count(first(out['throughput']))} tokens/s, MFU {figure(100 * first(out['mfu']))} %, goodput "
-        f"{figure(100 * first(out['goodput']))} %. Of the delivered time the model's FLOPs at peak are "
-        f"{figure(100 * first(out['useful']) / delivered, 2)} %, {lost}. Memory {figure(first(out['needed']) / 1e9)} GB each."
+        f"{figure(100 * first(out['goodput']))} %{_failing(subject, out)}. Of the delivered time the model's FLOPs at peak "
+        f"take {figure(100 * first(out['useful']) / delivered, 2)} %, the largest losses {lost}. "
+        f"Memory {figure(first(out['needed']) / 1e9)} GB each."
     )
     if "run" in out:
-        sentence += (
-            f" {count(r.total_tokens)} tokens take {seconds(first(out['run']))}, "
-            f"{count(first(out['accelerator_time']) / 3600)} accelerator-hours."
-        )
+        sentence += _run(problem, out)
     if not fits:
         sentence = _short(subject, out) + sentence
         binding = Binding("memory_capacity", binding.slug)
@@ -189,6 +206,37 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         )
     possible = fits and trains and not subject.wrong
     return Presentation(sentence, possible, binding, fit_result(FleetResult, out, extra, set()))
+
+
+def _failing(subject: Subject, out: Outcome) -> str:
+    """How often the job fails and saves, where that is often or was asked."""
+    every = first(out["mtbf"])
+    if every > OFTEN and not subject.request.failures:
+        return ""
+    return f" (a failure every {seconds(every)}; checkpoint every {_interval(first(out['checkpoint_interval']))})"
+
+
+def _interval(time: float) -> str:
+    return f"{figure(time / 60)} min" if 60 <= time < 7200 else seconds(time)
+
+
+def _run(problem: Problem, out: Outcome) -> str:
+    """Time, accelerator-hours and price of a run, each with its range."""
+    subject: Subject = problem.context
+    days, hours, usd = (
+        [first(out[f"{name}{end}"]) / unit for end in ("", "_low", "_high")] if name in out else []
+        for name, unit in (("run", 1), ("accelerator_time", 3600), ("cost", 1))
+    )
+    said = (
+        f" {count(subject.request.total_tokens)} tokens take {seconds(days[0])}{' so' if subject.searched else ''}, "
+        f"{seconds(first(out['campaign_run']))} as published campaigns go ({seconds(days[1])} to {seconds(days[2])}): "
+        f"{count(hours[0])} accelerator-hours ({count(hours[1])} to {count(hours[2])})"
+    )
+    if usd:
+        price = problem.numbers.price
+        listed = f"; {subject.prices.label}" if subject.prices and price.origin.kind == "zoo" else ""
+        said += f", {count(usd[0])} USD ({count(usd[1])} to {count(usd[2])}) at {figure(first(price))} an hour on demand{listed}"
+    return f"{said}."
 
 
 def _short(subject: Subject, out: Outcome) -> str:

@@ -25,8 +25,18 @@ class Listing:
     """The listing that was taken, and the lowest and highest of the comparable ones."""
 
     taken: Entry
-    low: float
-    high: float
+    cheapest: Entry
+    dearest: Entry
+
+    @property
+    def low(self) -> float:
+        """Lowest price, USD an accelerator-hour."""
+        return float(self.cheapest.number(PATH).value)
+
+    @property
+    def high(self) -> float:
+        """Highest price, USD an accelerator-hour."""
+        return float(self.dearest.number(PATH).value)
 
     @property
     def label(self) -> str:
@@ -43,8 +53,7 @@ def listing(zoo: Zoo, hardware: Entry) -> Listing | None:
     if not found:
         return None
     ranked = sorted(found, key=lambda e: (e.number(PATH).value, e.id))
-    prices = [float(e.number(PATH).value) for e in ranked]
-    return Listing(ranked[(len(ranked) - 1) // 2], prices[0], prices[-1])
+    return Listing(ranked[(len(ranked) - 1) // 2], ranked[0], ranked[-1])
 
 
 def rented(n: Numbers, zoo: Zoo, hardware: Entry, given: float | None) -> Listing | None:

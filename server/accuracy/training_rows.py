@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from mlwalls.server.accuracy.published import Row, Scorer
@@ -17,8 +18,6 @@ from mlwalls.solvers.solver import Problem
 from mlwalls.zoo import Zoo
 from mlwalls.zoo.calibrations import calibration
 
-# Evaluation, ramp, long-context phase, repeats: the share of a campaign's accelerator-hours that the main run takes. Assumed.
-CAMPAIGN = 0.85
 HOUR = 3600
 GIB, GB, TB, TERA = 2.0**30, 1e9, 1e12, 1e12
 # Accelerator-hours a failure of any cause in research clusters and first big runs (OPT 7.4 k, RSC 8 to 9 k).
@@ -71,7 +70,7 @@ def reading_of(row: Row) -> Reading:
     if unit.startswith("ms"):
         return lambda p, out: 1e3 * out["step"].value
     if re.match(r"[A-Za-z0-9]*-?hours", unit):
-        return lambda p, out: out["accelerator_time"].value / HOUR / CAMPAIGN
+        return lambda p, out: out["campaign_run"].value * p.numbers.accelerators.value / HOUR
     if "activations" in unit:
         return lambda p, out: out["activations"].value / _bytes(unit)
     if "weights+grads+optimizer" in unit or unit == "GB per GPU":
@@ -146,7 +145,11 @@ def _run(interval: str) -> Scorer:
     def score(row: Row, zoo: Zoo) -> Outcome:
         problem, reading = prepared(row, zoo)
         out = solvers()["fleet_efficiency"].evaluate(problem, {})
-        return _scored(row, reading(problem, out), interval, 2.0 if problem.structure.outside else 1.0)
+        scored = _scored(row, reading(problem, out), interval, 2.0 if problem.structure.outside else 1.0)
+        if "campaign_run" not in out:
+            return scored
+        low, high = (float(out[f"accelerator_time_{end}"].value) / HOUR for end in ("low", "high"))
+        return replace(scored, low=low, high=high)
 
     return _answering(score)
 

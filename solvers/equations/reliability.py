@@ -98,6 +98,12 @@ def accelerator_time(time, n):
     return time * n
 
 
+@equation("s", time="s")
+def campaign_time(time, share):
+    """Time of a whole campaign: its steps, and the evaluation, ramp, long-context phase and repeats around them."""
+    return time / share
+
+
 @equation("s", hour="s")
 def hours(number, hour):
     """A number of hours as a time."""

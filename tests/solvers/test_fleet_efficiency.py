@@ -424,3 +424,61 @@ def test_a_run_is_consistent_with_its_utilization(ask):
     spent = r["run_days"] * 86400 * 512 * 989.4e12 * r["mfu_percent"] / 100 * r["goodput_percent"] / 100
     assert spent == pytest.approx(1.24e12 * each, rel=1e-4)
     assert r["accelerator_time_h"] == pytest.approx(r["run_days"] * 24 * 512, rel=1e-5)
+
+
+# Accelerator-hours of the model cards of Llama 2 and Llama 3.1 (pretraining), with clusters of plausible size.
+@pytest.mark.parametrize(
+    ("model", "hardware", "count", "tokens", "published"),
+    [
+        ("llama-2-7b", "a100-80gb", 1024, 2e12, 184_320),
+        ("llama-2-13b", "a100-80gb", 256, 2e12, 368_640),
+        ("llama-2-70b", "a100-80gb", 1024, 2e12, 1_720_320),
+        ("llama-3.1-8b", "h100", 2048, 15e12, 1_460_000),
+        ("llama-3.1-70b", "h100", 8192, 15e12, 7_000_000),
+    ],
+)
+def test_published_campaigns_lie_in_the_range_of_a_run(ask, model, hardware, count, tokens, published):
+    answer = ask("fleet_efficiency", model=model, hardware=hardware, n_accelerators=count, total_tokens=tokens)
+    r = answer["result"]
+    assert r["accelerator_time_low_h"] < published < r["accelerator_time_high_h"]
+    assert r["run_low_days"] < published / count / 24 < r["run_high_days"]
+    # Not by being boundless: 85 % steps and the farthest of eight campaigns is a factor of 2.25 / 0.85, and the steps' own 9 %.
+    assert r["accelerator_time_high_h"] / r["accelerator_time_low_h"] < 2.25 / 0.85 * 1.1
+    assert "well-tuned" in answer["verdict"]
+    assert verify(answer).ok
+
+
+def test_a_given_plan_is_not_called_tuned(ask):
+    call = {"model": "llama-3.1-8b", "hardware": "h100", "n_accelerators": 64, "tensor_parallel": 1}
+    call |= {"pipeline_parallel": 1, "microbatch": 1, "zero": 1, "recompute": "none"}
+    assert "well-tuned" not in ask("fleet_efficiency", **call)["verdict"]
+
+
+def test_a_run_is_priced_at_what_is_listed(ask):
+    call = {"model": "llama-3.1-8b", "hardware": "h100", "n_accelerators": 64, "total_tokens": 1e12}
+    # Several listings differ; a price that is set leaves no range of prices.
+    listed = ask("fleet_efficiency", **call)
+    r = listed["result"]
+    assert r["cost_low_usd"] < r["cost_usd"] < r["cost_high_usd"]
+    assert " USD (" in listed["verdict"] and "on demand" in listed["verdict"]
+    r = ask("fleet_efficiency", **call, set=["price=2"])["result"]
+    for end in ("", "_low", "_high"):
+        assert r[f"cost{end}_usd"] == pytest.approx(2 * r[f"accelerator_time{end}_h"], rel=1e-5)
+    unpriced = ask("fleet_efficiency", **{**call, "hardware": "mi325x"})
+    assert "cost_usd" not in unpriced["result"] and "USD" not in unpriced["verdict"]
+
+
+def test_large_fleets_say_how_often_they_fail_and_save(ask):
+    call = {"model": "llama-3.1-8b", "hardware": "h100", "n_accelerators": 16384}
+    # 50,000 h / 16,384 = 3.05 h; sqrt(2 x 10 s x 10,986 s) = 469 s, less the 10 s of the checkpoint and a little: 7.7 min.
+    assert "a failure every 3.05 h; checkpoint every 7.7 min" in ask("fleet_efficiency", **call)["verdict"]
+    assert "a failure" not in ask("fleet_efficiency", **{**call, "n_accelerators": 64})["verdict"]
+
+
+def test_a_sequence_beyond_the_published_context_is_said(ask):
+    call = {"hardware": "h100", "n_accelerators": 512}
+    warned = ask("fleet_efficiency", model="gpt-3-175b", **call)["warnings"]  # 2,048 tokens (Brown et al., Table 2.1)
+    assert any("seq_len 4096 is beyond GPT-3 175B's published context" in w for w in warned)
+    assert not any(
+        "context" in w for w in ask("fleet_efficiency", model="gpt-3-175b", seq_len=2048, **call)["warnings"]
+    )
