@@ -55,6 +55,13 @@ def routes() -> Mapping[str, Any]:
 
 
 @cache
+def meanings() -> Mapping[str, Any]:
+    """Return what keeps `mlwalls ask` from answering something else than was asked."""
+    loaded: Mapping[str, Any] = _yaml("meanings.yaml")
+    return loaded
+
+
+@cache
 def all_prompts() -> tuple[Prompt, ...]:
     """Return every prompt: one a tutorial, one a path, then the tasks."""
     from mlwalls.prompts.tasks import TASKS

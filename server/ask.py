@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mlwalls import prompts
 from mlwalls.server.linking import Linked, link
-from mlwalls.server.quantities import quantities, spelled_out
+from mlwalls.server.meanings import Meaning, alternatives, example, feasible, group_that_holds, has_own_word, meanings
+from mlwalls.server.quantities import Quantity, quantities, spelled_out
 from mlwalls.server.retrieval import Hit, index
 from mlwalls.server.slots import Filled, Said, fill, places_by_name, takes_of
 from mlwalls.solvers.registry import solvers
@@ -27,6 +29,11 @@ KNOWN, SHARED, SHARED_BARE = 0.45, 0.15, 0.55
 # How much a tool loses for each name or number that it has no place for, and for each argument that nobody gave.
 NAME_LOST, NUMBER_LOST, MISSING = 0.7, 0.9, 0.8
 CANDIDATES = 6
+# Decimal and binary giga read from `80 gig`.
+_OWN_MEMORY = (1.0, 1.024**3)
+_UNITS_OF_PRICES = (1e3, 1024.0, 1e6, 1024.0**2)
+# Questions that are shown where one cannot be placed.
+NEAREST = 3
 # Arguments that say how, not of what.
 MANNERS = ("phase", "execution")
 # A tutorial's own question, this near to the nearest phrase, is meant where nothing of one's own is named.
@@ -35,24 +42,27 @@ LESSON = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A call to make, how the question was read, and which arguments nobody named."""
+    """A call to make, how the question was read, which arguments nobody named, and the result's fields that were asked for."""
 
     tool: str
     arguments: dict[str, Any]
     reading: str
     assumed: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NotSure:
-    """Why there is no answer, and the nearest questions that have one."""
+    """Why there is no answer, the nearest questions that have one, and calls that answer a part."""
 
     reason: str
     nearest: tuple[str, ...]
+    calls: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Say so."""
-        return "\n".join([f"Not sure: {self.reason}", "Did you mean:", *(f"  {q}" for q in self.nearest)])
+        calls = ["Each by itself:", *(f"  mlwalls call {call}" for call in self.calls)] if self.calls else []
+        return "\n".join([f"Not sure: {self.reason}", *calls, "Did you mean:", *(f"  {q}" for q in self.nearest)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,18 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
         return NotSure(f"{word!r} is not in the zoo{hint}", nearest(linked.rest))
     linked.hardware = _ordered(linked, plain.lower(), zoo)
     said = Said(linked, quantities(linked.rest), linked.rest.lower(), plain.lower())
-    found = _candidates(said, zoo)
+    meant = tuple(meanings(said))
+    if either := alternatives(said):
+        return NotSure(f"it sets {' against '.join(either)}, and one call answers for one.", nearest(linked.rest))
+    found = _candidates(said, zoo, meant)
+    for meaning in meant if found else ():
+        found = [c for c in found if c.tool in meaning.tools or (c.hit.phrase.tutorial is not None and _bare(said))]
+        if not found:
+            return NotSure(meaning.why or "it asks for two things.", nearest(linked.rest, *meaning.tools[:1]))
     if not found:
         return NotSure("none of its words are of a question that has an answer here.", nearest(linked.rest))
     best = found[0]
-    bare = not (linked.models or linked.hardware or linked.grids or any(q.kind for q in said.numbers))
+    bare = _bare(said)
     known = index().share_of(best.tool, linked.rest)
     if known < KNOWN or best.hit.share < (SHARED_BARE if bare else SHARED):
         return NotSure("it is not near enough to a question that has an answer here.", nearest(linked.rest))
@@ -87,44 +104,155 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
     if bare and nothing and best.hit.phrase.tutorial is None:
         return NotSure("it names no model, accelerator, place or number.", nearest(linked.rest, best.tool))
     if best.filled.missing:
-        what = ", ".join(best.filled.missing)
+        what = ", ".join("which things to vary" if name == "over" else name for name in best.filled.missing)
         return NotSure(
             f"it reads as a question for {best.tool}, but does not say {what}.", nearest(linked.rest, best.tool)
         )
-    return _routed(best, said, bare)
+    lesson = bare and best.hit.phrase.tutorial is not None
+    return _routed(best, said, bare) if lesson else _checked(best, said, meant, zoo)
 
 
-def nearest(question: str, tool: str = "") -> tuple[str, ...]:
-    """Return three questions that have an answer, each of another tool or tutorial; `tool`'s own first."""
-    hits = index().hits(question)
-    ranked = sorted(hits, key=lambda hit: (hit.phrase.tool != tool, -hit.score)) if tool else hits
-    pool = [hit.phrase for hit in ranked if hit.score > 0]
-    found: dict[str, str] = {}
-    for phrase in pool:
-        found.setdefault(phrase.tool, _question(phrase.tool, phrase.tutorial, phrase.text))
+def _bare(said: Said) -> bool:
+    linked = said.linked
+    return not (linked.models or linked.hardware or linked.grids or any(q.kind for q in said.numbers))
+
+
+def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -> Routed | NotSure:
+    """Return the call if it takes up all that was said and answers what was asked."""
+    tool, filled = best.tool, best.filled
+    for meaning in meant:
+        needed = meaning.needs.get(tool)
+        if needed and needed not in filled.arguments:
+            return NotSure(f"{meaning.why} It does not say {needed}.", nearest(said.linked.rest, tool))
+    named = {k: v for k, v in filled.arguments.items() if k not in filled.assumed}
+    other = [id for ids in filled.others.values() for id in ids]
+    if tool == "serving_cost" and other and list(filled.others["hardware"]) == other:
+        return _compared(best, other)
+    if other:
+        calls = tuple(f"{tool} {_assigned(one)}" for one in _each(filled))
+        return NotSure(f"{tool} answers for one, and leaves out {', '.join(other)}.", nearest(said.linked.rest), calls)
+    lost = [said.text[q.start : q.end].strip().replace("chip", "accelerators") for q in _lost(best, said, zoo)]
+    if lost:
+        what = ", ".join(lost)
+        return NotSure(
+            f"read as {tool}, which has no place for {what}.",
+            nearest(said.linked.rest),
+            (f"{tool} {_assigned(named)}",) if named else (),
+        )
+    if tool == "find_in_zoo" and "query" in named and filled.arguments.get("kind") == "prices":
+        filled.arguments["query"] = _short(named["query"], zoo)
+    notes = [meaning.note for meaning in meant if meaning.note]
+    size = group_that_holds(tool, filled.arguments, said, zoo)
+    if size:
+        filled.arguments["n_accelerators"] = size
+        filled.assumed.append("n_accelerators")
+        notes.append(f"{size} is the smallest group that holds the model.")
+    if tool == "inverse_spec":
+        unsure = _searched(filled, said, zoo, notes)
+        if unsure:
+            return unsure
+    if tool == "tail_latency" and "target_wait_s" in named and not re.search(r"\b(?:wait|queue)", said.text):
+        notes.append("The limit is taken as the time in the queue, before the service.")
+    routed = _routed(best, said, False)
+    if tool == "roofline" and "batch" in said.text and "phase" in routed.assumed:
+        routed.arguments.pop("phase", None)
+    notes += [f"Not used: {text}." for text in filled.unused_numbers]
+    shows = tuple(dict.fromkeys(name for meaning in meant for name in meaning.shows))
+    reading = " ".join([routed.reading, *notes])
+    return Routed(routed.tool, routed.arguments, reading, routed.assumed, shows)
+
+
+def _searched(filled: Filled, said: Said, zoo: Zoo, notes: list[str]) -> NotSure | None:
+    """Start a search at a group that holds the model; be not sure where no group has room for the users."""
+    arguments = filled.arguments
+    tool, scenario = arguments["tool"], arguments["scenario"]
+    inner = dict(text.split("=", 1) for text in scenario if not text.startswith("n_accelerators"))
+    if tool == "fleet_efficiency":
+        return None
+    by_group = arguments["solve_for"] == ["n_accelerators"]
+    size = group_that_holds(tool, inner, said, zoo, always=by_group)
+    if size and not (by_group and tool == "roofline"):
+        arguments["scenario"] = [f"{k}={v}" for k, v in inner.items()] + [f"n_accelerators={size}"]
+        filled.within["n_accelerators"] = size
+        notes.append(f"{size} is the smallest group that holds the model.")
+    if tool != "kv_capacity" or feasible("inverse_spec", arguments, zoo):
+        return None
+    calls = tuple(f"kv_capacity {_assigned({**inner, 'n_accelerators': n})}" for n in dict.fromkeys((size or 1, 8)))
+    why = (
+        "no one group has room for so many at once; it takes replicas, each with as many sequences as its group holds."
+    )
+    return NotSure(why, nearest(said.linked.rest, "kv_capacity"), calls)
+
+
+def _short(id: str, zoo: Zoo) -> str:
+    """Return how an accelerator is called in price lists."""
+    found = [entry.aliases for entry in zoo.entries("hardware") if entry.id == id]
+    names = [name for name in (found[0] if found else ()) if any(c.isdigit() for c in name)]
+    return min(names, key=len, default=id)
+
+
+def _lost(best: _Candidate, said: Said, zoo: Zoo) -> list[Quantity]:
+    """Return the numbers that the call leaves out, but for a price's unit, a symptom and the chip's own memory."""
+    hardware = best.filled.arguments.get("hardware")
+
+    def is_said_already(q: Quantity) -> bool:
+        if q.kind == "percent":
+            return best.tool in ("pipeline_bottleneck", "sensitivity")
+        if q.kind == "tokens":
+            return best.tool == "serving_cost" and q.value in _UNITS_OF_PRICES
+        if q.kind == "bytes" and best.tool == "kv_capacity" and hardware:
+            return zoo.get("hardware", hardware).number("memory.capacity").value / q.value in _OWN_MEMORY
+        return False
+
+    return [q for q in best.filled.left if not is_said_already(q)]
+
+
+def _each(filled: Filled) -> Iterator[dict[str, Any]]:
+    """Yield the call for each of the names that are set side by side."""
+    named = {k: v for k, v in filled.arguments.items() if k not in filled.assumed}
+    yield named
+    for kind, name in (("hardware", "hardware"), ("models", "model")):
+        for id in filled.others[kind]:
+            if name in named:
+                yield {**named, name: id}
+
+
+def _assigned(arguments: dict[str, Any]) -> str:
+    return " ".join(
+        f"{k}=[{','.join(map(str, v))}]" if isinstance(v, list) else f"{k}={v}" for k, v in arguments.items()
+    )
+
+
+def _compared(best: _Candidate, other: list[str]) -> Routed:
+    """Sweep the cost over the accelerators that are set side by side."""
+    arguments = best.filled.arguments
+    scenario = [f"{k}={v}" for k, v in arguments.items()]
+    call = {
+        "tool": best.tool,
+        "scenario": scenario,
+        "over": [f"hardware=[{','.join([arguments['hardware'], *other])}]"],
+        "metric": "query_usd",
+    }
+    assumed = ("metric", *best.filled.assumed)
+    return Routed(
+        "sweep", call, f"Read as sweep {json.dumps(call)}. Not named, so assumed: {', '.join(assumed)}.", assumed
+    )
+
+
+def nearest(question: str, *tools: str) -> tuple[str, ...]:
+    """Return three whole questions that have an answer, each of another tool or tutorial; those of `tools` first."""
+    found = {tool: example(tool) for tool in tools}
+    for hit in index().hits(question):
+        if hit.score <= 0 or len(found) >= NEAREST:
+            break
+        lesson = next((t.question for t in prompts.load() if t.number == hit.phrase.tutorial), None)
+        found.setdefault(hit.phrase.tool, lesson or example(hit.phrase.tool))
     for tutorial in prompts.load():
         found.setdefault(tutorial.answer().tool, tutorial.question)
-    return tuple(found.values())[:3]
+    return tuple(found.values())[:NEAREST]
 
 
-_EXAMPLES = {
-    "themodel": ("Llama-3.1-70B", "DeepSeek-V3", "Mixtral 8x7B"),
-    "thegrid": ("Iowa", "Québec", "France"),
-    "chip": ("H100", "A100", "B200", "MI300X"),
-}
-
-
-def _question(tool: str, tutorial: int | None, text: str) -> str:
-    """Return a phrase as somebody would ask it: a tutorial's question, else with names in its open places."""
-    if tutorial is not None:
-        return next(t.question for t in prompts.load() if t.number == tutorial)
-    for place, names in _EXAMPLES.items():
-        for name in names:
-            text = re.sub(rf"\b{place}\b", name, text, count=1)
-    return text[:1].upper() + text[1:] + ("" if text.endswith("?") else "?")
-
-
-def _candidates(said: Said, zoo: Zoo) -> list[_Candidate]:
+def _candidates(said: Said, zoo: Zoo, meant: tuple[Meaning, ...]) -> list[_Candidate]:
     best: dict[str, Hit] = {}
     taught: dict[str, Hit] = {}
     for hit in index().hits(said.linked.rest):
@@ -134,7 +262,11 @@ def _candidates(said: Said, zoo: Zoo) -> list[_Candidate]:
                 taught.setdefault(hit.phrase.tool, hit)
     routes = prompts.routes()["tools"]
     found = []
-    for tool, hit in list(best.items())[:CANDIDATES]:
+    near = set(list(best)[:CANDIDATES]).union(*(meaning.tools for meaning in meant))
+    kinds = " ".join(f"<{q.kind}>" for q in said.numbers if q.kind)
+    for tool, hit in best.items():
+        if tool not in near or not has_own_word(tool, f"{said.text} {kinds}"):
+            continue
         route = routes.get(tool, {})
         takes = takes_of(route, said) if route else places_by_name(solvers()[tool])
         filled = fill(takes, said, zoo, _required(tool))
@@ -173,10 +305,32 @@ def _routed(best: _Candidate, said: Said, bare: bool) -> Routed:
             k: v for k, v in assumed.items() if k not in own.arguments
         }
     call = {**assumed, **arguments}
-    note = f" Not named, so assumed: {', '.join(f'{k} {_shown(v)}' for k, v in assumed.items())}." if assumed else ""
-    if best.filled.unused_numbers:
-        note += f" Not used: {', '.join(best.filled.unused_numbers)}."
-    return Routed(best.tool, call, f"Read as {best.tool} {json.dumps(call)}.{note}", tuple(assumed))
+    inside = best.filled.within
+    told = {**assumed, **inside}
+    note = f" Not named, so assumed: {', '.join(f'{k} {_shown(v)}' for k, v in told.items())}." if told else ""
+    usual = _defaults(best.tool, call) | _defaults(str(call.get("tool", "")), _inside(call))
+    if usual:
+        note += f" The tool's own defaults: {', '.join(f'{k} {_shown(v)}' for k, v in usual.items())}."
+    reading = f"Read as {best.tool} {json.dumps(call)}.{note}"
+    return Routed(best.tool, call, reading, tuple(dict.fromkeys((*assumed, *inside, *usual))))
+
+
+def _inside(call: dict[str, Any]) -> dict[str, Any]:
+    """Return what a call says of the tool that it asks."""
+    return dict(text.split("=", 1) for name in ("scenario", "over") for text in call.get(name, ()))
+
+
+def _defaults(tool: str, call: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers that the tool assumes by itself."""
+    if tool not in solvers():
+        return {}
+    fields = solvers()[tool].request.model_fields
+    takes = prompts.routes()["tools"].get(tool, {}).get("takes", {})
+    idle = {"reasoning_steps"} if call.get("phase") == "inference" else {"reasoning_steps", "output_tokens"}
+    skipped = idle if tool == "roofline" else {"reasoning_steps"}
+    own = [name for name in takes if name in fields and name not in call and name not in skipped]
+    usual = {name: fields[name].get_default(call_default_factory=True) for name in own}
+    return {k: v for k, v in usual.items() if isinstance(v, (int, float, list)) and not isinstance(v, bool) and v}
 
 
 def _shown(value: Any) -> str:

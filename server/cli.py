@@ -216,7 +216,7 @@ def _called(zoo: Zoo, tool: str, arguments: dict[str, Any]) -> Any:
     return anyio.run(run)
 
 
-def _answer(zoo: Zoo, tool: str, arguments: dict[str, Any], as_json: bool) -> int:
+def _answer(zoo: Zoo, tool: str, arguments: dict[str, Any], as_json: bool, shows: Sequence[str] = ()) -> int:
     result = _called(zoo, tool, arguments)
     if result.is_error:
         return _complain(result.content[0].text)
@@ -225,6 +225,10 @@ def _answer(zoo: Zoo, tool: str, arguments: dict[str, Any], as_json: bool) -> in
     else:
         from mlwalls.server.terminal import answer_text
 
+        figures = (result.structured_content or {}).get("result", {})
+        asked = [f"{name} {figures[name]:,g}" for name in shows if isinstance(figures.get(name), (int, float))]
+        if asked:
+            _say(f"Of what was asked: {', '.join(asked)}.\n")
         _say(answer_text(tool, arguments, result.structured_content, result.content[0].text))
     return OK
 
@@ -243,7 +247,7 @@ def _ask(parsed: argparse.Namespace) -> int:
         return NOT_SURE
     if not parsed.json:
         _say(f"{routed.reading}\n")
-    return _answer(zoo, routed.tool, routed.arguments, parsed.json)
+    return _answer(zoo, routed.tool, routed.arguments, parsed.json, routed.shows)
 
 
 def _call(parsed: argparse.Namespace) -> int:

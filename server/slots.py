@@ -44,13 +44,19 @@ class Said:
 
 @dataclass(slots=True)
 class Filled:
-    """Arguments of a call, which of them nobody named, what was left unused, and what is missing."""
+    """Arguments of a call, which of them nobody named, what was left unused (`others`: names by kind), and what is missing.
+
+    `within`: what nobody named inside an argument, such as a scenario, and how a size became a model.
+    """
 
     arguments: dict[str, Any] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unused_names: int = 0
     unused_numbers: list[str] = field(default_factory=list)
+    left: list[Quantity] = field(default_factory=list)
+    others: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    within: dict[str, Any] = field(default_factory=dict)
 
 
 def fill(takes: Mapping[str, Any], said: Said, zoo: Zoo, required: tuple[str, ...] = ()) -> Filled:
@@ -60,9 +66,11 @@ def fill(takes: Mapping[str, Any], said: Said, zoo: Zoo, required: tuple[str, ..
         filler.place(name, place)
     filled = filler.filled
     filled.missing = [name for name in required if name not in filled.arguments]
-    filled.unused_names = sum(1 for kind in KINDS for id in said.linked.of(kind) if id not in filler.used_names)
+    filled.others = {kind: tuple(id for id in said.linked.of(kind) if id not in filler.used_names) for kind in KINDS}
+    filled.unused_names = sum(map(len, filled.others.values()))
     counted = [i for i, q in enumerate(said.numbers) if q.kind]
     left = [said.numbers[i] for i in counted if i not in filler.used_numbers]
+    filled.left = left
     filled.unused_numbers = [said.text[q.start : q.end].strip().replace("chip", "accelerator") for q in left]
     return filled
 
@@ -174,6 +182,7 @@ class _Filler:
             model = sizes.get(quantity.value / 1e9) if quantity.kind == "parameters" else None
             if model and i not in self.used_numbers:
                 self.used_numbers.add(i)
+                self.filled.within[f"{quantity.value / 1e9:g}B"] = model
                 return [model] if place.get("at") == "all" else model
         return None
 
@@ -182,7 +191,11 @@ class _Filler:
         near, far = place.get("near", ()), place.get("not_near", ())
         found = []
         for i, q in enumerate(self.said.numbers):
-            if i in self.used_numbers or q.kind not in kinds or q.value < place.get("least", 0):
+            if (
+                i in self.used_numbers
+                or q.kind not in kinds
+                or not place.get("least", 0) <= q.value <= place.get("most", q.value)
+            ):
                 continue
             beside = f"{q.before[-_NEAR:]} {self._own(q)} {q.after[:_NEAR]}"
             close = f"{q.before[-_FAR:]} {self._own(q)} {q.after[:_FAR]}"
@@ -288,6 +301,8 @@ class _Filler:
         for name, value in other.items():
             if name not in inner.filled.arguments:
                 inner._assume(name, value)
+        self.filled.within |= inner.filled.within
+        self.filled.within |= {k: v for k, v in inner.filled.arguments.items() if k in inner.filled.assumed}
         self.used_names |= inner.used_names
         self.used_numbers |= inner.used_numbers
         if set(inner.filled.arguments) <= set(inner.filled.assumed):

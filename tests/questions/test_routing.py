@@ -7,6 +7,7 @@ import yaml
 
 from mlwalls.server.ask import NotSure, Routed, route
 from mlwalls.server.linking import link
+from mlwalls.server.meanings import example
 from mlwalls.server.quantities import quantities, spelled_out
 from mlwalls.server.tools import call, solver_tool, zoo_tool
 from mlwalls.solvers.registry import solvers
@@ -14,10 +15,11 @@ from mlwalls.zoo import Zoo
 
 HERE = Path(__file__).parent
 PLACED = yaml.safe_load((HERE / "placed.yaml").read_text(encoding="utf-8"))
+REVIEWED = yaml.safe_load((HERE / "reviewed.yaml").read_text(encoding="utf-8"))
 HELD_OUT = yaml.safe_load((HERE / "held_out.yaml").read_text(encoding="utf-8"))
 ZOO = Zoo.builtin()
 TOOLS = {**{name: solver_tool(solver, ZOO) for name, solver in solvers().items()}, "find_in_zoo": zoo_tool(ZOO)}
-for _part in (PLACED, HELD_OUT):
+for _part in (PLACED, REVIEWED, HELD_OUT):
     assert all(case["tool"] in TOOLS for case in _part["answered"])
 NAMED = {"model": "models", "hardware": "hardware", "baseline_hardware": "hardware", "compare_with": "hardware"}
 
@@ -50,7 +52,7 @@ def difference(case, routed):
     return f"not asked for: {extra}" if extra else ""
 
 
-@pytest.mark.parametrize("case", PLACED["answered"], ids=lambda c: c["question"])
+@pytest.mark.parametrize("case", [*PLACED["answered"], *REVIEWED["answered"]], ids=lambda c: c["question"])
 def test_placed_with_its_arguments_and_answered(case):
     routed = route(case["question"], ZOO)
     assert not difference(case, routed), difference(case, routed)
@@ -63,13 +65,19 @@ def test_placed_with_its_arguments_and_answered(case):
         assert len(got) == len(wanted)
         for a, b in zip(got, wanted, strict=True):
             assert abs(a - b) <= case["answer"]["tolerance"] * abs(b) + 1e-9
+    for text in case.get("says", ()):
+        assert text in routed.reading
+    for name in case.get("shows", ()):
+        assert name in routed.shows
+        assert name in answer["result"]
+    assert set(case.get("assumed", ())) <= set(routed.assumed)
     if "wall" in case:
         assert answer["binding_wall"]["slug"] == case["wall"]
     if "feasible" in case:
         assert answer["feasible"] is case["feasible"]
 
 
-@pytest.mark.parametrize("question", [*PLACED["not_sure"], *HELD_OUT["not_sure"]])
+@pytest.mark.parametrize("question", [*PLACED["not_sure"], *REVIEWED["not_sure"], *HELD_OUT["not_sure"]])
 def test_what_cannot_be_placed_gets_the_nearest_questions(question):
     unsure = route(question, ZOO)
     assert isinstance(unsure, NotSure), unsure
@@ -162,12 +170,32 @@ def test_hostile_text_is_only_text():
         assert isinstance(route(text, ZOO), (NotSure, Routed))
 
 
-def test_a_number_that_was_not_used_is_said():
+def test_a_number_that_would_not_be_used_is_not_left_out():
     routed = route("how fast is llama 8b on an H100 with 12 servers", ZOO)
-    assert isinstance(routed, Routed)
-    assert "Not used: 12 servers" in routed.reading
+    assert isinstance(routed, NotSure)
+    assert "no place for 12 servers" in routed.reason
 
 
 @pytest.mark.parametrize("question", ["what is MFU", "why is my training slow", "how fast is decoding"])
 def test_a_question_that_names_nothing_is_not_answered_with_assumptions_alone(question):
     assert isinstance(route(question, ZOO), NotSure)
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_what_is_suggested_is_a_whole_question_that_the_tool_answers(tool):
+    routed = route(example(tool), ZOO)
+    assert isinstance(routed, Routed), routed
+    assert routed.tool == tool
+    assert not call(TOOLS[tool], routed.arguments).is_error
+
+
+def test_what_is_set_side_by_side_gets_a_call_for_each():
+    unsure = route("how many users with 8k context on one H100 or one A100 with llama 8b", ZOO)
+    assert isinstance(unsure, NotSure)
+    assert [any(chip in text for text in unsure.calls) for chip in ("h100", "a100")] == [True, True]
+
+
+def test_what_the_tool_takes_by_itself_counts_as_assumed():
+    routed = route("what does serving llama 8b on one H100 cost", ZOO)
+    assert isinstance(routed, Routed)
+    assert {"prompt_tokens", "output_tokens"} <= set(routed.assumed)
