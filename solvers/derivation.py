@@ -135,10 +135,11 @@ class Derivation:
     `taken` gathers the options of every choice of a run that does not record.
     """
 
-    def __init__(self, record: bool = True, held: Mapping[str, float] | None = None) -> None:
+    def __init__(self, record: bool = True, held: Mapping[str, float | None] | None = None) -> None:
         self.record = record
         self.prefix = ""
         self.held = held or {}
+        self.failed: list[str] = []
         self.taken: dict[str, tuple[str, Sequence[Value]]] = {}
         self.tables: list[Table] = []
         self.steps: list[Step | Row] = []
@@ -149,6 +150,7 @@ class Derivation:
         inner = Derivation(self.record, self.held)
         inner.prefix = self.prefix + prefix
         inner.tables, inner.steps, inner._names, inner.taken = self.tables, self.steps, self._names, self.taken
+        inner.failed = self.failed
         return inner
 
     def _finish(
@@ -275,10 +277,12 @@ class Derivation:
         variable = self.prefix + name if variable == name else variable
         name = self.prefix + name
         if not self.record and name in self.held:
-            return Value(name, self.held[name], unit)
+            kept = self.held[name]
+            return None if kept is None else Value(name, kept, unit)
         bottom, top = _bare(low), _bare(high)
         number = bisect_integer(rule, bottom, top, holds)
         if isinstance(number, float) and math.isnan(number):
+            self.failed.append(name)
             return None
         value = Value(name, number, unit)
         if self.record:

@@ -64,7 +64,7 @@ class Inner:
         return self.solver.compute(p.structure, p.numbers, derivation), derivation
 
     def evaluated(
-        self, vary: Mapping[str, Any], held: Mapping[str, float] | None = None
+        self, vary: Mapping[str, Any], held: Mapping[str, float | None] | None = None
     ) -> tuple[Outcome, Mapping[str, tuple[str, Sequence[Value]]]]:
         """Run it unrecorded with arrays in place of some numbers; returns the outcome and every choice's options."""
         silent = Derivation(record=False, held=held)

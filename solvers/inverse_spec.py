@@ -171,7 +171,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> Inverse:
 
 def _body(
     inner: Inner, s: Structure, n: Numbers, d: Derivation, out: Inverse
-) -> tuple[Value, dict[str, float], list[Step | Row]]:
+) -> tuple[Value, dict[str, float | None], list[Step | Row]]:
     outcome, base = inner.recorded()
     figure = outcome[s.metric.symbol]
     out.shown = inner.solver.present(inner.problem, outcome, base)
@@ -209,7 +209,7 @@ def _needs(n: Numbers, d: Derivation, out: Inverse, figure: Value, met: dict[str
     return table
 
 
-def _reached(d: Derivation, out: Inverse, table: Table, figure: Value, held: dict[str, float]) -> None:
+def _reached(d: Derivation, out: Inverse, table: Table, figure: Value, held: dict[str, float | None]) -> None:
     """Run the program at what was found: the round trip."""
     numbers = {}
     for symbol, cells in table.rows.items():
@@ -219,7 +219,7 @@ def _reached(d: Derivation, out: Inverse, table: Table, figure: Value, held: dic
     d.column(table, "margin", eq.change(table["reached"], out["goal"]))
 
 
-def _joint(s: Structure, n: Numbers, d: Derivation, out: Inverse, figure: Value, held: dict[str, float]) -> None:
+def _joint(s: Structure, n: Numbers, d: Derivation, out: Inverse, figure: Value, held: dict[str, float | None]) -> None:
     f = search_factor(out.inner, held, out.goal, [n[x] for x in s.symbols], dict(s.given))
     out.searched = {"joint": f}
     out.slack = ["joint"] if f.any_does else []
@@ -298,7 +298,9 @@ def _outer_set(own: Numbers, outer: Numbers) -> Numbers:
     return Numbers({**{k: own[k] for k in own}, **changed})
 
 
-def _span(inner: Inner, goal: Goal, held: dict[str, float], found: Whole, lever: Lever, symbol: str) -> tuple[int, int]:
+def _span(
+    inner: Inner, goal: Goal, held: dict[str, float | None], found: Whole, lever: Lever, symbol: str
+) -> tuple[int, int]:
     """Return the range to print: the next candidate is in it where the same program says that it misses the target."""
     scale = lever.scale
     number = found.number or 0

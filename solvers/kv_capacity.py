@@ -238,10 +238,12 @@ def _weights(s: Structure, n: Numbers, d: Derivation) -> Value:
 
 
 def _activation(s: Structure, n: Numbers, d: Derivation) -> Value:
-    if s.shape.linear:
-        ffn = n.ffn if s.shape.dense else d.step("inner", common.product(n.expand, n.d_model))
+    if s.shape.dense and (s.shape.linear or not s.shape.moe):
+        ffn = n.ffn
+    elif s.shape.moe:
+        ffn = n.shared_ffn
     else:
-        ffn = n.shared_ffn if s.shape.moe else n.ffn
+        ffn = d.step("inner", common.product(n.expand, n.d_model))
     forward = eq.forward_peak(n.profiled_tokens, n.residual_copies, n.d_model, n.matrices, ffn, n.tp)
     sampler = eq.sampler_peak(
         n.logit_bytes, n.profiled_sequences, n.vocab, n.sampler_copies, n.profiled_tokens, n.d_model

@@ -35,7 +35,7 @@ class Meets:
 
 def hardware_rows(
     inner: Inner,
-    held: Mapping[str, float],
+    held: Mapping[str, float | None],
     goal: Goal,
     d: Derivation,
     out: Inverse,
@@ -76,7 +76,7 @@ def _renamed(value: Value, name: str) -> Value:
 
 
 def _meets(
-    inner: Inner, held: Mapping[str, float], goal: Goal, inputs: Mapping[str, Value], entry: Entry
+    inner: Inner, held: Mapping[str, float | None], goal: Goal, inputs: Mapping[str, Value], entry: Entry
 ) -> Meets | None:
     """Return how an accelerator meets the goal, or None: it does not, does not hold the work, or follows other equations."""
     if entry.flag("announced_only"):

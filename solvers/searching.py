@@ -48,7 +48,7 @@ class Found:
 
 
 def search_factor(
-    inner: Inner, held: Mapping[str, float], goal: Goal, symbols: Sequence[Value], levers: Mapping[str, Lever]
+    inner: Inner, held: Mapping[str, float | None], goal: Goal, symbols: Sequence[Value], levers: Mapping[str, Lever]
 ) -> Found:
     """Find the factor on `symbols` together at which the goal begins to be met; for one symbol, its value.
 

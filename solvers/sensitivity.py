@@ -193,7 +193,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> Findings:
 
 
 def _perturbed(
-    inner: Inner, held: dict[str, float], symbol: str, values: list[Value], factors: list[float]
+    inner: Inner, held: dict[str, float | None], symbol: str, values: list[Value], factors: list[float]
 ) -> dict[str, list[float]]:
     """Return, for each varied number, its elasticity (to rank by) and the figure at the four factors, in one array run."""
     import numpy
@@ -231,7 +231,7 @@ def _effects(n: Numbers, d: Derivation, out: Findings, table: Table, figure: Val
 
 def _regimes(
     inner: Inner,
-    held: dict[str, float],
+    held: dict[str, float | None],
     kinks: bool,
     n: Numbers,
     d: Derivation,

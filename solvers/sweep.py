@@ -177,7 +177,7 @@ def _table(
 
 
 def _differs(
-    chosen: Chosen, index: int, inner: Inner, inputs: dict[str, Value], held: dict[str, float]
+    chosen: Chosen, index: int, inner: Inner, inputs: dict[str, Value], held: dict[str, float | None]
 ) -> dict[str, Value] | None:
     """Return the numbers that another point has otherwise, or None where the best point's program does not give its figures."""
     try:

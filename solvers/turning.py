@@ -37,13 +37,14 @@ def choices_of(steps: Sequence[Step | Row]) -> list[str]:
     return [step.name for step in steps if isinstance(step, Step) and step.kind == "choice"]
 
 
-def held_searches(derivation: Derivation) -> dict[str, float]:
-    """Return what the searches of a derivation found: reruns keep it."""
-    return {
+def held_searches(derivation: Derivation) -> dict[str, float | None]:
+    """Return what the searches of a derivation found, None where one found nothing: reruns keep it."""
+    found = {
         step.name: step.value.value
         for step in derivation.steps
         if isinstance(step, Step) and step.kind == "search" and step.value is not None
     }
+    return {**dict.fromkeys(derivation.failed), **found}
 
 
 def searched_in(steps: Sequence[Step | Row]) -> list[str]:
@@ -56,7 +57,9 @@ def kept_as_found(searched: Sequence[str]) -> list[str]:
     return [f"{', '.join(searched)}: kept as the scenario's own search found it"] if searched else []
 
 
-def turns(inner: Inner, held: Mapping[str, float], choices: Sequence[str], symbols: Sequence[Value]) -> list[Turn]:
+def turns(
+    inner: Inner, held: Mapping[str, float | None], choices: Sequence[str], symbols: Sequence[Value]
+) -> list[Turn]:
     """Return the nearest regime change of each symbol in either direction within a factor of 100, nearest first."""
     if not choices:
         return []
@@ -85,7 +88,7 @@ def _is_share(value: Value) -> bool:
 
 
 def _first(
-    inner: Inner, held: Mapping[str, float], choices: Sequence[str], value: Value, factors: Any
+    inner: Inner, held: Mapping[str, float | None], choices: Sequence[str], value: Value, factors: Any
 ) -> tuple[int, Turn | None]:
     import numpy
 

@@ -253,3 +253,10 @@ def test_no_length_at_a_concurrency_that_nothing_meets(ask):
     assert answer["feasible"] is False
     assert "longest" not in answer["result"]
     assert "fit at no length" in answer["verdict"]
+
+
+@pytest.mark.parametrize("model", ["qwen3-next-80b-a3b", "qwen3.5-35b-a3b"])
+def test_recurrent_layers_with_experts_only(ask, model):
+    answer = ask("kv_capacity", model=model, hardware="h200", n_accelerators=4)
+    assert answer["result"]["activation_gib"] > 0
+    assert verify(json.loads(json.dumps(answer))).ok
