@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mlwalls.solvers.assignments import write_assignments
@@ -31,11 +31,12 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     shown, derivation = answer.presentation, answer.derivation
     binding = shown.binding
     wall = WALLS[binding.slug]
+    left = set(answer.solver.result.BRIEF_LEAVES) if detail == "brief" else set()
     data: dict[str, Any] = {
         "verdict": shown.verdict,
         "feasible": shown.feasible,
         "binding_wall": {"slug": wall.slug, "number": wall.number, "name": wall.name},
-        "result": shown.result.model_dump(mode="json", exclude_none=True),
+        "result": shown.result.model_dump(mode="json", exclude_none=True, exclude=left),
     }
     if binding.share is not None:
         data["binding_wall"]["share"] = float(f"{binding.share:.6g}")
@@ -49,6 +50,8 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     own = answer.solver.sources
     cited = [(f"{id}{'' if checked else '?'}", _entry(zoo, id, own)) for id, checked in text.citations]
     data["sources"] = _addresses(cited) if brief else [_titled(name, entry) for name, entry in cited]
+    if detail == "brief" and len(cited) > MANY_SOURCES:
+        data["sources"] = _brief(cited, text.of_numbers)
     warnings = [*answer.problem.warnings, *shown.warnings]
     if doubtful := text.unverified:
         names = ", ".join(f"{v.origin.entry} {v.name}" for v in doubtful[:6])
@@ -76,6 +79,13 @@ def _addresses(cited: list[tuple[str, Source]]) -> list[str]:
     for name, entry in cited:
         found.setdefault(entry.url or entry.title, []).append(name)
     return [f"{', '.join(names)}: {_SHORT.sub(_scheme, address)}" for address, names in found.items()]
+
+
+def _brief(cited: list[tuple[str, Source]], of_numbers: Collection[str]) -> list[str]:
+    """Return the addresses of what numbers come from, and in one line the works that only formulas rest on."""
+    numbers = [(name, entry) for name, entry in cited if entry.id in of_numbers]
+    works = [name for name, entry in cited if entry.id not in of_numbers]
+    return _addresses(numbers) + ([f"{', '.join(works)}: zoo://sources/{{id}}"] if works else [])
 
 
 def _scheme(match: re.Match[str]) -> str:

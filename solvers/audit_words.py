@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ _UNITS = {"byte": ("GB", 1e9), "J": ("MWh", 3.6e9), "kg": ("t", 1e3)}
 
 class AuditResult(SolverResult):
     """Typed outputs; the `wall_` lists are one entry a wall."""
+
+    BRIEF_LEAVES: ClassVar = frozenset({"budget_flop", "tokens_per_parameter"})
 
     wall_rows: list[str] = Field(description="Value of bound, status, tool.")
     wall_used: list[float] | None = None
@@ -95,14 +97,17 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     extra: dict[str, Any] = {
         "wall_rows": [_row_text(row, out) for row in structure.rows],
         "wall_used": [float(f"{used:.6g}") for used in rows.values()],
-        "wall_headroom": [float(f"{cells['headroom']:.6g}") for cells in out.table.rows.values()],
         "calls": audit.calls,
     }
+    if request.detail == "full":
+        extra["wall_headroom"] = [float(f"{cells['headroom']:.6g}") for cells in out.table.rows.values()]
     if structure.levers and out.levers is not None:
         extra["lever_rows"] = list(structure.levers)
         extra["lever_elasticity"] = [float(f"{row['elasticity']:.6g}") for row in out.levers.rows.values()]
     if request.detail == "brief":
-        extra = {"wall_rows": [row.partition(" (")[0] for row in extra["wall_rows"]]}
+        shown = {bound_by.slug, *past, *tight}
+        rows_shown = [row for row in extra["wall_rows"] if row.partition(":")[0] in shown]
+        extra = {"wall_rows": [row.partition(" (")[0] for row in rows_shown]}
     result = fit_result(AuditResult, out, extra, set())
     bound_by = Binding(bound_by.slug, bound_by.runner_up)
     return Presentation(f"{sentence}.", audit.feasible, bound_by, result, audit.notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from mlwalls.solvers.words import figure, first, fit_result
 
 class CarbonResult(SolverResult):
     """Typed outputs; single figures are of the first region, lists rank all regions, lowest first."""
+
+    BRIEF_LEAVES: ClassVar = frozenset({"region_low_t", "region_high_t", "ratio_low"})
 
     power_w: float | None = Field(default=None, description="An accelerator's.")
     it_energy_kwh: float = Field(description="Machines.")

@@ -16,7 +16,7 @@ from mlwalls.solvers.derivation import Applied, Row, Step, Value
 from mlwalls.solvers.expressions import Printer
 
 # What an expression may grow to; longer ones are hard to read.
-LONGEST = 140
+LONGEST = 200
 # What a line of its own takes beside a step's name and expression: signs, number, unit, and the figure to be seen.
 A_LINE = 16
 _NAME = re.compile(r"[A-Za-z_]\w*")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -75,7 +75,33 @@ class Subject:
 class FleetResult(SolverResult):
     """Typed outputs; seconds are of one step, memory of one accelerator; losses that the plan does not have are left out."""
 
-    plan: str = Field(description="Parallel sizes, recomputation and sharding.")
+    BRIEF_LEAVES: ClassVar = frozenset(
+        {
+            "plan",
+            "delivered_s",
+            "useful_s",
+            "kernels_s",
+            "recompute_s",
+            "communication_s",
+            "pipeline_s",
+            "exposed_s",
+            "stragglers_s",
+            "failures_s",
+            "dp",
+            "steps",
+            "weights_gb",
+            "gradients_gb",
+            "adam_gb",
+            "activations_gb",
+            "logits_gb",
+            "mtbf_h",
+            "checkpoint_interval_s",
+            "young_interval_s",
+            "runner_up",
+        }
+    )
+
+    plan: str | None = Field(default=None, description="Parallel sizes, recomputation and sharding.")
     fits: bool
     step_s: float = Field(description="Expected step.")
     step_low_s: float
@@ -84,29 +110,31 @@ class FleetResult(SolverResult):
     mfu_percent: float = Field(description="Model FLOPs utilization, full-square attention, 16-bit peak.")
     hfu_percent: float | None = Field(default=None, description="With recomputed FLOPs.")
     goodput_percent: float = Field(description="Useful share of the time.")
-    delivered_s: float = Field(description="Step with checkpoints and failures; the sum of the following.")
-    useful_s: float
-    kernels_s: float
+    delivered_s: float | None = Field(
+        default=None, description="Step with checkpoints and failures; the sum of the following."
+    )
+    useful_s: float | None = None
+    kernels_s: float | None = None
     recompute_s: float | None = None
     communication_s: float | None = None
     pipeline_s: float | None = None
     exposed_s: float | None = Field(default=None, description="Data-parallel traffic that does not hide.")
     stragglers_s: float | None = None
-    failures_s: float
-    dp: float = Field(description="Data-parallel replicas.")
-    steps: float = Field(description="Micro-batches a step.")
+    failures_s: float | None = None
+    dp: float | None = Field(default=None, description="Data-parallel replicas.")
+    steps: float | None = Field(default=None, description="Micro-batches a step.")
     needed_gb: float
     headroom_gb: float = Field(description="Memory left; negative: short.")
-    weights_gb: float
-    gradients_gb: float
-    adam_gb: float
-    activations_gb: float
+    weights_gb: float | None = None
+    gradients_gb: float | None = None
+    adam_gb: float | None = None
+    activations_gb: float | None = None
     logits_gb: float | None = None
     node_mtbf_h: float | None = None
-    mtbf_h: float = Field(description="Of the job.")
+    mtbf_h: float | None = Field(default=None, description="Of the job.")
     save_s: float | None = Field(default=None, description="Training stops for a checkpoint.")
-    checkpoint_interval_s: float = Field(description="By Daly.")
-    young_interval_s: float
+    checkpoint_interval_s: float | None = Field(default=None, description="By Daly.")
+    young_interval_s: float | None = None
     run_days: float | None = Field(default=None, description="For total_tokens, its steps alone.")
     run_low_days: float | None = None
     run_high_days: float | None = Field(default=None, description="As the longest of published campaigns.")

@@ -48,11 +48,13 @@ class Rendered:
         work: the program, line by line.
         citations: (source id, checked) in order of use.
         unverified: inputs that nobody checked against their source.
+        of_numbers: the sources of the inputs themselves, other tools' answers apart.
     """
 
     work: list[str]
     citations: list[tuple[str, bool]]
     unverified: list[Value]
+    of_numbers: frozenset[str]
 
 
 def rendered(derivation: Derivation, spreads: bool = True, kept: Callable[[str], bool] | None = None) -> Rendered:
@@ -65,7 +67,8 @@ def rendered(derivation: Derivation, spreads: bool = True, kept: Callable[[str],
     inputs = _inputs(derivation)
     doubtful = [value for value in inputs if not value.origin.checked]
     program = _work(derivation, inputs, spreads, kept)
-    return Rendered(program, _citations(derivation, inputs), doubtful)
+    sources = (v.origin.source.split(", ") for v in inputs if v.origin.source and v.origin.kind != "answer")
+    return Rendered(program, _citations(derivation, inputs), doubtful, frozenset(s for some in sources for s in some))
 
 
 def work(derivation: Derivation) -> list[str]:

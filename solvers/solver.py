@@ -42,8 +42,9 @@ class SolverRequest(BaseModel):
 
 
 class SolverResult(BaseModel):
-    """Typed outputs of a solver: flat, optional fields absent where they do not apply."""
+    """Typed outputs of a solver: flat, optional fields absent where they do not apply; `BRIEF_LEAVES` also from brief answers."""
 
+    BRIEF_LEAVES: ClassVar[frozenset[str]] = frozenset()
     model_config = ConfigDict(extra="forbid")
 
 

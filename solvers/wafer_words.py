@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -14,6 +14,10 @@ from mlwalls.solvers.words import figure, first, fit_result, seconds
 
 class WaferResult(SolverResult):
     """Typed outputs; times are of one decode step of the batch."""
+
+    BRIEF_LEAVES: ClassVar = frozenset(
+        {"total_power_kw", "total_price_usd", "gpus", "gpu_floor_ms", "gpu_power_kw", "gpu_total_price_usd", "faster"}
+    )
 
     expected_ms: float | None = Field(default=None, description="Expected decode step.")
     low_ms: float | None = Field(default=None, description="Low end of the range.")

@@ -1,0 +1,63 @@
+"""What an answer may weigh: every solver's example and the calls that bring in most, in bytes of compact JSON."""
+
+import json
+
+import pytest
+
+from mlwalls.server.tools import call, solver_tool
+from mlwalls.server.verification import verify
+from mlwalls.solvers.registry import solvers
+from mlwalls.zoo import Zoo
+
+DEFAULT, BRIEF, TOGETHER = 6_000, 1_800, 10_000
+LLAMA = {"model": "llama-3.1-70b", "hardware": "h100"}
+# Programs that are longer than that: their inputs and steps leave no more out.
+DEFAULTS = {"fleet_efficiency": 7_100, "audit": 6_900, "safety_overhead": 6_300}
+TEXTS = {"fleet_efficiency": 11_900}
+RICH = [
+    ("serving_cost", {**LLAMA, "n_accelerators": 4, "tpot_ms": 40, "owned": True}, 7_550),
+    (
+        "serving_cost",
+        {**LLAMA, "n_accelerators": 4, "tpot_ms": 40, "draft_tokens": 4, "draft_model": "llama-3.1-8b"},
+        8_700,
+    ),
+    ("serving_cost", {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "queries_per_s": 50}, 8_400),
+    ("architecture_efficiency", {"models": ["llama-3.1-70b", "deepseek-v3"], "seq_len": 131072}, DEFAULT),
+    ("quantization", {"model": "deepseek-v3", "hardware": "b200", "n_accelerators": 8, "scheme": "w4a16"}, DEFAULT),
+    ("kv_capacity", {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "seq_len": 8192}, DEFAULT),
+    (
+        "roofline",
+        {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "baseline_hardware": "b200"},
+        DEFAULT,
+    ),
+    ("wafer_scale", {"model": "deepseek-v3", "execution": "resident"}, DEFAULT),
+    ("audit", {**LLAMA, "n_accelerators": 4, "workload": "serving"}, DEFAULT),
+]
+
+
+def size(data):
+    return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def answered(name, arguments):
+    result = call(solver_tool(solvers()[name], Zoo.builtin()), arguments)
+    assert not result.is_error, result.content[0].text
+    return result.structured_content, result.content[0].text
+
+
+@pytest.mark.parametrize("name", solvers())
+def test_examples_keep_their_budgets(name):
+    example = solvers()[name].example
+    data, text = answered(name, example)
+    brief, _ = answered(name, {**example, "detail": "brief"})
+    assert size(data) <= DEFAULTS.get(name, DEFAULT)
+    assert size(brief) <= BRIEF
+    assert size(data) + len(text.encode()) <= TEXTS.get(name, TOGETHER)
+    assert verify(data).ok
+
+
+@pytest.mark.parametrize(("name", "arguments", "limit"), RICH, ids=lambda x: x if isinstance(x, str) else "")
+def test_the_richest_calls_keep_theirs(name, arguments, limit):
+    data, _ = answered(name, arguments)
+    assert size(data) <= limit
+    assert verify(data).ok
