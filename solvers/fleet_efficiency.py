@@ -205,7 +205,7 @@ def _resolve_run(n: Numbers, hardware: Entry, touched: set[str], zoo: Zoo) -> Li
         return None
     n.zoo("price", found.taken, PATH, "USD/h")
     for symbol, entry in (("price_low", found.cheapest), ("price_high", found.dearest)):
-        if entry.id == found.taken.id or "price" in touched:
+        if entry.number(PATH).value == found.taken.number(PATH).value or "price" in touched:
             n.alias(symbol, "price")
         else:
             n.zoo(symbol, entry, PATH, "USD/h")

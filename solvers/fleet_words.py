@@ -256,14 +256,17 @@ def _run(problem: Problem, out: Outcome) -> str:
         for name, unit in (("run", 1), ("accelerator_time", 3600), ("cost", 1))
     )
     said = (
-        f" {count(subject.request.total_tokens)} tokens take {seconds(days[0])}{' so' if subject.searched else ''}, "
+        f" {count(subject.request.total_tokens)} tokens take {seconds(days[0])}{' well-tuned' if subject.searched else ''}, "
         f"{seconds(first(out['campaign_run']))} as published campaigns go ({seconds(days[1])} to {seconds(days[2])}): "
         f"{count(hours[0])} accelerator-hours ({count(hours[1])} to {count(hours[2])})"
     )
     if usd:
         price = problem.numbers.price
-        listed = f"; {subject.prices.label}" if subject.prices and price.origin.kind == "zoo" else ""
-        said += f", {count(usd[0])} USD ({count(usd[1])} to {count(usd[2])}) at {figure(first(price))} an hour on demand{listed}"
+        said += f", {count(usd[0])} USD ({count(usd[1])} to {count(usd[2])}) at {figure(first(price))} an hour"
+        if subject.prices and price.origin.kind == "zoo":
+            low, high = subject.prices.low, subject.prices.high
+            listed = f"; listed {figure(low)} to {figure(high)}" if high > low else ""
+            said += f" on demand ({subject.prices.label}{listed})"
     return f"{said}."
 
 
