@@ -170,14 +170,17 @@ class Numbers(Mapping[str, Value]):
             except ValueError:
                 number = math.nan
             share = symbol.startswith("eta")
+            whole = old.origin.kind == "zoo" and not old.unit and _count(old.value)
             if (
                 not math.isfinite(number)
                 or number < 0
                 or (number < SMALLEST and not (number == 0 and _plain(old.value) == 0))
                 or number > LARGEST
                 or (share and number > 1)
+                or (whole and number < 1)
             ):
-                limit = "in 0..1, above 0" if share else "finite and above 0"
+                least = "1" if whole else f"{SMALLEST:g}"
+                limit = "in 0..1, above 0" if share else f"from {least} to {LARGEST:g}"
                 fixed_text = f"{symbol}={_shown(old.value)}"
                 raise CallError(
                     "set",
@@ -198,6 +201,10 @@ def _says(text: str, number: Any) -> bool:
 
 def _swap(assignments: Iterable[str], old: str, *new: str) -> list[str]:
     return [kept for a in assignments for kept in (new if a == old else (a,))]
+
+
+def _count(number: Any) -> bool:
+    return isinstance(number, (int, float)) and number > 1 and float(number).is_integer()
 
 
 def _shown(number: Any) -> str:

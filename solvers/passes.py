@@ -284,3 +284,10 @@ def share_of(d: Derivation, n: Numbers, times: PassTimes) -> Value:
             t.expected,
         ),
     )
+
+
+def overhead_share(d: Derivation, times: PassTimes) -> dict[str, Value]:
+    """Step out the share of the expected time that starting and ending layers takes, key `overhead_share`, where it has any."""
+    if times.overhead is None:
+        return {}
+    return {"overhead_share": d.step("overhead_share", common.ratio(times.overhead, times.expected))}

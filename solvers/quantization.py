@@ -27,7 +27,16 @@ from mlwalls.solvers.formats import KvFormat, formats_of
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.memory import Memory, needed_bytes, resolve_memory
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import PassTimes, PassWork, link_bytes, pass_moved, pass_times, serving_law, share_of
+from mlwalls.solvers.passes import (
+    PassTimes,
+    PassWork,
+    link_bytes,
+    overhead_share,
+    pass_moved,
+    pass_times,
+    serving_law,
+    share_of,
+)
 from mlwalls.solvers.quantization_words import QuantizationResult, Subject, present
 from mlwalls.solvers.shapes import ModelShape, check_ranks, resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
@@ -201,6 +210,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     if s.memory is not None:
         out |= _memory(s, s.memory, n, d, op, lowering)
     out["binding_share"] = share_of(d, n, quantized)
+    out |= overhead_share(d, quantized)
     if d.record and s.decode:
         out |= _ends(s, n, d, times)
     return out

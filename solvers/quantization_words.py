@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
-from mlwalls.solvers.words import figure, first, fit_result, seconds
+from mlwalls.solvers.words import bound, figure, first, fit_result, seconds
 
 _WALLS = {
     "compute_floor": "compute_throughput",
@@ -76,21 +76,26 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     )
     scheme = _SAID[r.scheme] + ("" if r.kv_dtype == "bf16" else f", {r.kv_dtype.upper()} KV-cache")
     gain = first(out["speedup"])
+    over = first(out["overhead_share"]) if "overhead_share" in out else 0.0
     head = "No faster" if gain < 1.05 else f"{figure(gain)}x faster"
     sentence = (
         f"{head} ({figure(first(out['speedup_low']))} to {figure(first(out['speedup_high']))}; "
         f"{figure(first(out['floor_speedup']))}x at the floor): with {scheme}, {work} of {subject.model} on {where} takes "
         f"{seconds(first(out['expected']))} instead of {seconds(first(out['base_expected']))} at 16 bit; "
-        f"{binding.slug.replace('_', ' ')} binds ({figure(100 * (binding.share or 0))} % of it)."
+        f"{bound(binding.slug.replace('_', ' '), binding.share or 0, over)}."
     )
     if subject.decode:
         sentence += _ends(out)
     feasible = True
+    warnings = ["dequantization not modelled: kernels of narrow weights gain less than this, most at large batches"]
+    if r.scheme == "kv_only" or not problem.structure.same_arithmetic:
+        warnings = []
     if "weights" in out:
         sentence += f" Weights {figure(first(out['weights']) / 1e9)} GB instead of {figure(first(out['base_weights']) / 1e9)} GB"
         if "batch_fitting" in out:
             fits, before = first(out["batch_fitting"]), first(out["base_batch_fitting"])
             sentence += f", so {fits:,.0f} sequences of {r.seq_len:,} tokens fit instead of {before:,.0f}"
+            warnings.append("sequences by nominal memory, without an engine's reserves: kv_capacity has those")
         sentence += "."
         feasible = first(out["headroom"]) >= 0
     if "accuracy_lost" in out:
@@ -100,7 +105,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         short = figure(-first(out["headroom"]) / 1e9)
         sentence = f"Does not fit even so, by {short} GB an accelerator: raise n_accelerators. If it did: {sentence}"
         binding = Binding("memory_capacity", binding.slug)
-    return Presentation(sentence, feasible, binding, fit_result(QuantizationResult, out, {}, set()))
+    return Presentation(sentence, feasible, binding, fit_result(QuantizationResult, out, {}, set()), warnings)
 
 
 def _ends(out: Outcome) -> str:

@@ -110,6 +110,8 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
     )
     if shape is None:
         assume_shares(n)
+        kinds = "custom kernels" if kind == "kernel" else "models of samples"
+        warnings.append(f"not calibrated: {kinds}; shares of the peaks assumed, starting kernels not counted")
     else:
         n.you("context", request.seq_len, "token")
         n.defined("act_width", 2, "byte")
@@ -140,7 +142,8 @@ def _model(request: RooflineRequest, zoo: Zoo, warnings: list[str]) -> Entry | N
         return None
     if request.flops is not None or request.bytes is not None:
         extra = "flops" if request.flops is not None else "bytes"
-        raise CallError(extra, "give either a model or flops and bytes of a kernel, not both.", repair={"model": ""})
+        text = "give either a model or flops and bytes of a kernel, not both."
+        raise CallError(extra, text, repair={"flops": None, "bytes": None})
     return find(zoo, "models", "model", request.model, warnings)
 
 

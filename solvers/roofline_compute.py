@@ -9,11 +9,22 @@ from mlwalls.solvers.derivation import Applied, Derivation, Table, Value
 from mlwalls.solvers.devices import Device, groups_of
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import kernels as kernel_eq
+from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.kernels import KernelShape, lower_kernel
 from mlwalls.solvers.memory import Memory, needed_bytes
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import Law, PassTimes, PassWork, link_bytes, pass_moved, pass_times, serving_law, share_of
+from mlwalls.solvers.passes import (
+    Law,
+    PassTimes,
+    PassWork,
+    link_bytes,
+    overhead_share,
+    pass_moved,
+    pass_times,
+    serving_law,
+    share_of,
+)
 from mlwalls.solvers.shapes import ModelShape
 from mlwalls.solvers.training_pass import training_groups
 from mlwalls.solvers.workload import Lowering, PassPhase
@@ -44,6 +55,8 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out, times, lowered = _request(s, n, d) if request else _single(s, n, d)
     if not request and not (len(s.devices) > 1 and s.all_reduces):
         out["binding_share"] = share_of(d, n, times[0])
+    if not request:
+        out |= overhead_share(d, times[0])
     _range(s, n, d, out)
     made = eq.request_rate(n.batch, n.output, out["expected"]) if request else eq.rate(lowered.items, out["expected"])
     out["throughput"] = d.step("throughput", made)
@@ -99,7 +112,12 @@ def _single(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value], 
 def _fit(s: Structure, n: Numbers, d: Derivation, lowered: Lowered) -> dict[str, Value]:
     if s.memory is None:
         return {}
-    return needed_bytes(d, s.memory, n, lowered.op, lowered.lowering, _short(s))
+    out = needed_bytes(d, s.memory, n, lowered.op, lowered.lowering, _short(s))
+    if "base_capacity" in n:
+        out["base_headroom"] = d.step(
+            "base_headroom", memory_eq.headroom_of(out["headroom"], n.capacity, n.base_capacity)
+        )
+    return out
 
 
 def _named(prefix: str, t: PassTimes) -> dict[str, Value]:

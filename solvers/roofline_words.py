@@ -12,7 +12,7 @@ from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.links import group
 from mlwalls.solvers.roofline_compute import Structure, compute
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
-from mlwalls.solvers.words import figure, first, fit_result, plural, seconds
+from mlwalls.solvers.words import bound, figure, first, fit_result, plural, seconds
 
 _WALLS = {
     "compute_floor": "compute_throughput",
@@ -94,6 +94,9 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     feasible = short <= 0
     binding = _binding(s, out)
     sentence = _speedup(s, names, out, binding) if "speedup" in out else _single(s, names, out, binding)
+    if "base_headroom" in out and (lacking := -first(out["base_headroom"])) > 0:
+        lacks = f"{names.hardware[1]} does not hold it ({figure(lacking / 1e9)} GB an accelerator short)"
+        sentence += f" {lacks}: its time is as if it did."
     if not feasible:
         sentence = _infeasible(problem, names, out, short) + " If it did fit: " + sentence
         binding = Binding("memory_capacity", binding.slug)
@@ -135,17 +138,17 @@ def _on(names: Names) -> str:
 
 def _why(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
     name = binding.slug.replace("_", " ")
+    over = first(out["overhead_share"]) if "overhead_share" in out else 0.0
     if s.phase == "inference" and s.kind == "transformer":
         return f"each decode step is bound by {name}; prefill takes {seconds(first(out['prefill_expected']))} of it"
     if s.several:
         last = names.request.batch_sizes[-1]
         then = seconds(plural(out["expected"], 1)[-1])
         rate = figure(plural(out["throughput"], 1)[-1])
-        return f"{name} binds ({figure(100 * (binding.share or 0))} % of it); at batch {last}: {then}, {rate}/s"
+        return f"{bound(name, binding.share or 0, over)}; at batch {last}: {then}, {rate}/s"
     intensity, ridge = first(out["arithmetic_intensity"]), first(out["ridge_point"])
     relation = "below" if intensity < ridge else "above"
-    share = figure(100 * (binding.share or 0))
-    text = f"{name} binds ({share} % of it): {figure(intensity)} FLOP/byte is {relation} the ridge of {figure(ridge)}"
+    text = f"{bound(name, binding.share or 0, over)}: {figure(intensity)} FLOP/byte is {relation} the ridge of {figure(ridge)}"
     if "crossover_batch" not in out and s.phase == "decode" and len(s.devices) == 1:
         text += "; at no batch size does compute bind"
     elif "crossover_batch" in out and first(out["crossover_batch"]) > 1:
@@ -170,6 +173,8 @@ def _speedup(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
     what = _work_of(s, names)
     grown = {"memory_bandwidth": "bandwidth_ratio", "compute_throughput": "flops_ratio"}.get(binding.slug)
     because = f"{binding.slug.replace('_', ' ')} binds" + (f", and that grew {times(grown)}" if grown else "")
+    if "overhead_share" in out and (over := first(out["overhead_share"])) > (binding.share or 0.5):
+        because = f"per-layer overhead takes {figure(100 * over)} % of the time; at the floor {because}"
     head = f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at the floor)"
     compared = (
         f"{what} takes {seconds(first(out['expected']))} on {_on(names)} "

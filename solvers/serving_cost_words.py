@@ -74,11 +74,22 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         f"{_million(out, 'input_price')} USD a million tokens in, {_million(out, 'output_price')} out, for {c.model.name} on "
         f"{_chips(c)} at {figure(first(out['price']))} USD an accelerator-hour{_dated(problem, c)}; "
         f"{first(out['decoding']):,.0f} sequences a replica at {seconds(first(out['tpot']))} a token, first token after "
-        f"{seconds(first(out['ttft']))}.{_load(problem, out)}{_besides(c, out)}"
+        f"{seconds(first(out['ttft']))} ({seconds(first(out['ttft_low']))} to {seconds(first(out['ttft_high']))})."
+        f"{_queued(problem, out)}{_load(problem, out)}{_besides(c, out)}"
     )
     decoding = first(out["output_cost"]) > 0.5 * first(out["query"])
     binding = Binding("economic_cost", "Batching" if decoding else "Serving (two phases)")
-    return Presentation(sentence, True, binding, fit_result(ServingCostResult, out, {}, {"short_gb"}))
+    warnings = ["sequences by nominal memory less a calibrated reserve: kv_capacity sizes one engine's cache"]
+    if queued := _queued(problem, out):
+        warnings.append(queued.strip().rstrip("."))
+    return Presentation(sentence, True, binding, fit_result(ServingCostResult, out, {}, {"short_gb"}), warnings)
+
+
+def _queued(problem: Problem, out: Outcome) -> str:
+    """Say that a concurrency given does not fit, and what becomes of it."""
+    if problem.structure.searched or (runs := first(out["decoding"])) >= (asked := problem.numbers.concurrency.value):
+        return ""
+    return f" {asked:,.0f} in flight do not fit: {runs:,.0f} run, the rest queues for cache."
 
 
 def _queries(out: Outcome) -> str:

@@ -79,6 +79,12 @@ def headroom(capacity, needed):
     return capacity - needed
 
 
+@equation("byte", left="byte", capacity="byte", other="byte", wall="memory_capacity")
+def headroom_of(left, capacity, other):
+    """What the same would leave of another capacity."""
+    return left + other - capacity
+
+
 @equation("byte", capacity="byte", a="byte", b="byte", wall="memory_capacity")
 def left_of_two(capacity, a, b):
     """What two classes leave of the capacity; negative by how much they do not fit."""

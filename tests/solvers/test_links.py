@@ -23,7 +23,7 @@ def test_beyond_one_domain_links_are_the_networks(ask, tool, call):
     said = " ".join(answer["warnings"])
     assert "16 accelerators are more than the 8 of one scale-up link domain" in said
     assert "links taken at 50 GB/s" in said
-    verify(answer["work"])
+    assert verify(answer).ok, verify(answer).text()
 
 
 def test_the_networks_floor_by_hand(ask):
@@ -61,7 +61,7 @@ def test_cards_without_a_scale_up_link_talk_over_pcie(ask):
     by_hand = 80 * 2 * 2 * 7 / 8 * 8192 * 2 / 31.5e9
     assert answer["result"]["link_floor_ms"] == pytest.approx(by_hand * 1e3, rel=1e-4)
     assert any("over PCIe at 31.5 GB/s" in w for w in answer["warnings"])
-    verify(answer["work"])
+    assert verify(answer).ok, verify(answer).text()
     assert ask("kv_capacity", **call, n_accelerators=8, speed=True, seq_len=2048)["result"]["decode_expected_ms"] > 0
 
 

@@ -162,3 +162,11 @@ def test_a_chip_without_a_16_bit_unit_has_nothing_to_compare_with(ask):
     with pytest.raises(CallError, match="no 16-bit unit") as caught:
         ask("quantization", model="llama-3.1-8b", hardware="nvidia-jetson-thor-t5000", scheme="w4a16")
     assert caught.value.argument == "hardware"
+
+
+def test_what_is_not_modelled_is_warned_of(ask):
+    call = {"model": "llama-3.1-8b", "hardware": "h100"}
+    narrow = ask("quantization", **call, scheme="w4a16")["warnings"]
+    assert any(w.startswith("dequantization not modelled") for w in narrow)
+    assert any("kv_capacity" in w for w in narrow)
+    assert not any("dequantization" in w for w in ask("quantization", **call, scheme="w8a8_fp8")["warnings"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mlwalls.server.verification import verify
 from mlwalls.solvers.errors import CallError
 
 H100 = "nvidia-h100-sxm-80gb"
@@ -225,3 +226,52 @@ def test_a_hybrid_of_attention_state_space_and_experts_by_hand(ask):
     cache = 4 * 2 * 2048 * 8 * 128 * 2 + 28 * 2 * inner * (state + 4) * 2
     result = ask("roofline", model="jamba-v0.1", hardware="h200", seq_len=2048)["result"]
     assert result["floor_ms"] == pytest.approx((2 * weights + cache) / 4.8e12 * 1e3, rel=1e-5)
+
+
+def test_what_takes_most_of_the_time_is_said_before_what_binds_the_floor(ask):
+    # Weights of 8.03e9 * 2 / 32 bytes at 3.35e12 byte/s are 0.15 ms; the layers' overhead is the rest of 2.5 ms.
+    answer = ask("roofline", model="llama-3.1-8b", hardware=H100, n_accelerators=32)
+    over = answer["result"]["overhead_ms"] if "overhead_ms" in answer["result"] else by_name(answer, "overhead") * 1e3
+    share = over / answer["result"]["expected_ms"]
+    assert share > 0.8
+    assert f"per-layer overhead takes {100 * share:.3g} % of it, and memory bandwidth" in answer["verdict"]
+    plain = ask("roofline", model="llama-3.1-8b", hardware=H100)
+    assert "overhead" not in plain["verdict"]
+    assert verify(answer).ok
+
+
+def test_a_baseline_that_does_not_hold_the_model_is_said(ask):
+    # 70.55e9 parameters * 2 bytes and 0.67 GB of cache against 85.9 GB: 55.9 GB short.
+    answer = ask("roofline", model="llama-3.1-70b", hardware="mi300x", baseline_hardware=H100)
+    assert answer["feasible"]
+    assert "NVIDIA H100 SXM5 80GB does not hold it (55.9 GB an accelerator short)" in answer["verdict"]
+    assert verify(answer).ok
+    small = ask("roofline", model="llama-3.1-8b", hardware="mi300x", baseline_hardware=H100)
+    assert "does not hold" not in small["verdict"]
+
+
+@pytest.mark.parametrize("call", [{"model": "resnet-50"}, {"flops": 1e12, "bytes": 4e9}])
+def test_work_without_a_calibration_says_so(ask, call):
+    assert any(w.startswith("not calibrated") for w in ask("roofline", hardware=A100, **call)["warnings"])
+
+
+def test_half_a_head_is_none(ask):
+    with pytest.raises(CallError, match="heads must be a number from 1 to 1e"):
+        ask("roofline", model="llama-3.1-8b", hardware=H100, set=["heads=0.5"])
+    with pytest.raises(CallError, match=r"bandwidth must be a number from 1e-30 to 1e\+40"):
+        ask("roofline", model="llama-3.1-8b", hardware=H100, set=["bandwidth=1e308"])
+
+
+def test_a_model_with_a_kernels_flops_keeps_the_model(ask):
+    call = {"model": "llama-3.1-8b", "hardware": H100, "flops": 1e12}
+    with pytest.raises(CallError) as caught:
+        ask("roofline", **call)
+    assert "Llama-3.1-8B" in ask("roofline", **{**call, **caught.value.repair})["verdict"]
+
+
+def test_a_comparison_of_mostly_overhead_says_so(ask):
+    answer = ask("roofline", model="llama-3.1-8b", hardware="h200", baseline_hardware=A100, n_accelerators=8)
+    share = by_name(answer, "overhead_share")
+    assert share > 0.5
+    assert f"per-layer overhead takes {100 * share:.3g} % of the time" in answer["verdict"]
+    assert verify(answer).ok

@@ -314,3 +314,19 @@ def test_properties(ask, group, hardware, prompt, output, load, queries, steps, 
     if queries is not None:
         assert result["year_usd"] == pytest.approx(result["query_usd"] * queries * 31536000, rel=1e-4)
         assert result["loaded_percent"] <= 70 * (1 + 1e-6)
+
+
+def test_what_does_not_fit_at_once_queues_and_that_is_said(ask):
+    answer = ask("serving_cost", **GROUP, concurrency=5000)
+    runs = round(answer["result"]["decoding"])
+    assert runs < 1000
+    said = f"5,000 in flight do not fit: {runs} run, the rest queues for cache"
+    assert said in answer["verdict"]
+    assert said in answer["warnings"]
+    assert "queues" not in ask("serving_cost", **GROUP, concurrency=64)["verdict"]
+
+
+def test_the_first_tokens_range_is_in_the_verdict(ask):
+    answer = ask("serving_cost", **SMALL, concurrency=1)
+    low, high = (answer["result"][f"ttft_{end}_ms"] for end in ("low", "high"))
+    assert f"({low:.3g} ms to {high:.3g} ms)" in answer["verdict"]
