@@ -22,11 +22,12 @@ SHARES = {
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The listing that was taken, and the lowest and highest of the comparable ones."""
+    """The listing that was taken, and the lowest, highest and number of the comparable ones."""
 
     taken: Entry
     cheapest: Entry
     dearest: Entry
+    known: int
 
     @property
     def low(self) -> float:
@@ -53,7 +54,7 @@ def listing(zoo: Zoo, hardware: Entry) -> Listing | None:
     if not found:
         return None
     ranked = sorted(found, key=lambda e: (e.number(PATH).value, e.id))
-    return Listing(ranked[(len(ranked) - 1) // 2], ranked[0], ranked[-1])
+    return Listing(ranked[(len(ranked) - 1) // 2], ranked[0], ranked[-1], len(ranked))
 
 
 def rented(n: Numbers, zoo: Zoo, hardware: Entry, given: float | None) -> Listing | None:

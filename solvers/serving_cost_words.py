@@ -115,7 +115,9 @@ def _chips(c: Context) -> str:
 def _dated(problem: Problem, c: Context) -> str:
     if c.listing is not None:
         spread = (
-            f"; others {figure(c.listing.low)} to {figure(c.listing.high)}" if c.listing.high > c.listing.low else ""
+            f"; the middle of {c.listing.known} listed, {figure(c.listing.low)} to {figure(c.listing.high)}"
+            if c.listing.high > c.listing.low
+            else ""
         )
         return f" ({c.listing.label}{spread})"
     return " (owned)" if problem.structure.owned else ""
