@@ -180,7 +180,7 @@ class Numbers(Mapping[str, Value]):
                 or (whole and number < 1)
             ):
                 least = "1" if whole else f"{SMALLEST:g}"
-                limit = "in 0..1, above 0" if share else f"from {least} to {LARGEST:g}"
+                limit = "in 0..1, above 0" if share else f"finite and above 0, from {least} to {LARGEST:g}"
                 fixed_text = f"{symbol}={_shown(old.value)}"
                 raise CallError(
                     "set",

@@ -256,9 +256,9 @@ def test_work_without_a_calibration_says_so(ask, call):
 
 
 def test_half_a_head_is_none(ask):
-    with pytest.raises(CallError, match="heads must be a number from 1 to 1e"):
+    with pytest.raises(CallError, match="heads must be a number finite and above 0, from 1 to 1e"):
         ask("roofline", model="llama-3.1-8b", hardware=H100, set=["heads=0.5"])
-    with pytest.raises(CallError, match=r"bandwidth must be a number from 1e-30 to 1e\+40"):
+    with pytest.raises(CallError, match=r"bandwidth must be a number finite and above 0, from 1e-30 to 1e\+40"):
         ask("roofline", model="llama-3.1-8b", hardware=H100, set=["bandwidth=1e308"])
 
 
