@@ -125,6 +125,13 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
         if needed and needed not in filled.arguments:
             return NotSure(f"{meaning.why} It does not say {needed}.", nearest(said.linked.rest, tool))
     named = {k: v for k, v in filled.arguments.items() if k not in filled.assumed}
+    if tool == "roofline" and "output_tokens" in named and named.get("phase") != "inference":
+        if "phase" in named:
+            return NotSure(
+                "tokens to generate belong to a whole request, not to one phase.", nearest(said.linked.rest, tool)
+            )
+        filled.arguments["phase"] = "inference"
+        filled.assumed = [*dict.fromkeys([*filled.assumed, "phase"])]
     other = [id for ids in filled.others.values() for id in ids]
     if tool == "serving_cost" and other and list(filled.others["hardware"]) == other:
         return _compared(best, other)
@@ -198,7 +205,7 @@ def _lost(best: _Candidate, said: Said, zoo: Zoo) -> list[Quantity]:
     def is_said_already(q: Quantity) -> bool:
         if q.kind == "percent":
             return best.tool in ("pipeline_bottleneck", "sensitivity")
-        if q.kind == "tokens":
+        if q.kind in ("tokens", "users"):
             return best.tool == "serving_cost" and q.value in _UNITS_OF_PRICES
         if q.kind == "bytes" and best.tool == "kv_capacity" and hardware:
             return zoo.get("hardware", hardware).number("memory.capacity").value / q.value in _OWN_MEMORY

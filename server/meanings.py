@@ -15,7 +15,8 @@ from mlwalls.zoo import Zoo
 
 # Groups that are tried where nobody says how many accelerators hold a model.
 GROUPS = (1, 2, 4, 8, 16, 32, 64)
-_ONE = re.compile(r"\b(?:an?|1|single|this|my|the) (?:x |single )?(?:chip|gpu|accelerator)(?![a-z])")
+_SINGLE = re.compile(r"\b(?:1|single) (?:x )?(?:chip|gpu|accelerator)(?![a-z])")
+_ONE = re.compile(r"\b(?:an?|1|single|this|my) (?:x |single )?(?:chip|gpu|accelerator)(?![a-z])")
 _FITTING = re.compile(r"\b(?:fits?|holds?|enough|start|oom|out of memory|room|load(?:ing)?|oom)\b")
 _GROUPED = ("roofline", "serving_cost", "safety_overhead", "quantization", "kv_capacity")
 
@@ -75,7 +76,8 @@ def group_that_holds(tool: str, arguments: Mapping[str, Any], said: Said, zoo: Z
     """Return the smallest group that holds the model, where nobody said how many and one does not."""
     if tool not in _GROUPED or "n_accelerators" in arguments:
         return None
-    fitting = _ONE.search(said.text) or _FITTING.search(said.text) or any(q.kind == "bytes" for q in said.numbers)
+    one = _SINGLE if "baseline_hardware" in arguments else _ONE
+    fitting = one.search(said.text) or _FITTING.search(said.text) or any(q.kind == "bytes" for q in said.numbers)
     if fitting and not always:
         return None
     for size in GROUPS:

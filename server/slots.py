@@ -197,7 +197,7 @@ class _Filler:
                 or not place.get("least", 0) <= q.value <= place.get("most", q.value)
             ):
                 continue
-            beside = f"{q.before[-_NEAR:]} {self._own(q)} {q.after[:_NEAR]}"
+            beside = f"{q.before[-_NEAR:]} {self._own(q)} {'' if place.get('limit') else q.after[:_NEAR]}"
             close = f"{q.before[-_FAR:]} {self._own(q)} {q.after[:_FAR]}"
             if any(stands(word, close) for word in far):
                 continue
