@@ -43,7 +43,7 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     if binding.runner_up:
         data["binding_wall"]["runner_up"] = binding.runner_up
     kept = None if detail == "full" else names_of(data["result"])
-    text = rendered(derivation, detail == "full" or len(derivation.steps) <= MANY_STEPS, kept)
+    text = rendered(derivation, detail == "full" or len(derivation.steps) <= MANY_STEPS, kept, shown.unsaid)
     if detail != "brief":
         data["work"] = text.work
     brief = detail == "brief" or (detail == "default" and len(text.citations) > MANY_SOURCES)

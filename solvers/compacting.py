@@ -55,11 +55,18 @@ class Compact(Printer):
 
     Args:
         kept: whether a name must stay a name of the program.
+        unsaid: steps that the answer does not speak of: without a line where nothing rests on them.
     """
 
     __slots__ = ("_instead", "ones", "within")
 
-    def __init__(self, steps: list[Step | Row], inputs: list[Value], kept: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        steps: list[Step | Row],
+        inputs: list[Value],
+        kept: Callable[[str], bool],
+        unsaid: Collection[str] = (),
+    ) -> None:
         held = set(_held(steps))
         uses = Counter(name for text in _texts(steps) for name in _names(text))
         self.ones = {
@@ -69,7 +76,10 @@ class Compact(Printer):
         }
         self._instead: dict[str, ast.expr] = {name: ast.Constant(1) for name in self.ones}
         self.within: set[str] = set()
+        idle = {name for name in unsaid if not uses[name] and name not in held and not kept(name)}
         for step in steps:
+            if isinstance(step, Step) and step.name in idle:
+                continue
             for text in _texts([step]):
                 # Where it would get too long, the longest of what it takes in gets its line back.
                 while len(self.text(text)) > LONGEST and (taken := self.within.intersection(_names(text))):
@@ -79,6 +89,7 @@ class Compact(Printer):
                 if free and self._shortens(step.name, step.applied.text(), uses[step.name]):
                     self._instead[step.name] = _parsed(step.applied.text())
                     self.within.add(step.name)
+        self.within |= idle
 
     def _shortens(self, name: str, text: str, uses: int) -> bool:
         size = len(self.text(text))

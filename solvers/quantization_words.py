@@ -87,7 +87,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     if subject.decode:
         sentence += _ends(out)
     feasible = True
-    warnings = ["dequantization not modelled: kernels of narrow weights gain less than this, most at large batches"]
+    warnings = ["dequantization not modelled: real kernels gain less"]
     if r.scheme == "kv_only" or not problem.structure.same_arithmetic:
         warnings = []
     if "weights" in out:
@@ -95,7 +95,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         if "batch_fitting" in out:
             fits, before = first(out["batch_fitting"]), first(out["base_batch_fitting"])
             sentence += f", so {fits:,.0f} sequences of {r.seq_len:,} tokens fit instead of {before:,.0f}"
-            warnings.append("sequences by nominal memory, without an engine's reserves: kv_capacity has those")
+            warnings.append("sequences without an engine's reserves: kv_capacity has them")
         sentence += "."
         feasible = first(out["headroom"]) >= 0
     if "accuracy_lost" in out:

@@ -57,16 +57,22 @@ class Rendered:
     of_numbers: frozenset[str]
 
 
-def rendered(derivation: Derivation, spreads: bool = True, kept: Callable[[str], bool] | None = None) -> Rendered:
+def rendered(
+    derivation: Derivation,
+    spreads: bool = True,
+    kept: Callable[[str], bool] | None = None,
+    unsaid: Collection[str] = (),
+) -> Rendered:
     """Print a recorded derivation.
 
     Args:
         spreads: whether calibrated constants come with their ranges.
         kept: which names the program must have; without it every step gets its line.
+        unsaid: steps that need no line where nothing rests on them.
     """
     inputs = _inputs(derivation)
     doubtful = [value for value in inputs if not value.origin.checked]
-    program = _work(derivation, inputs, spreads, kept)
+    program = _work(derivation, inputs, spreads, kept, unsaid)
     sources = (v.origin.source.split(", ") for v in inputs if v.origin.source and v.origin.kind != "answer")
     return Rendered(program, _citations(derivation, inputs), doubtful, frozenset(s for some in sources for s in some))
 
@@ -77,11 +83,15 @@ def work(derivation: Derivation) -> list[str]:
 
 
 def _work(
-    derivation: Derivation, inputs: list[Value], spreads: bool = True, kept: Callable[[str], bool] | None = None
+    derivation: Derivation,
+    inputs: list[Value],
+    spreads: bool = True,
+    kept: Callable[[str], bool] | None = None,
+    unsaid: Collection[str] = (),
 ) -> list[str]:
     if kept is None:
         return [*_origins(inputs, spreads), *_Lines(str, set()).of(derivation.steps)]
-    compact = Compact(derivation.steps, inputs, kept)
+    compact = Compact(derivation.steps, inputs, kept, unsaid)
     shown = [value for value in inputs if value.name not in compact.ones]
     return [*_origins(shown, spreads), *_Lines(compact.text, compact.within, short=True).of(derivation.steps)]
 

@@ -14,6 +14,9 @@ from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, Solv
 from mlwalls.solvers.words import count, figure, first, fit_result, seconds
 from mlwalls.zoo import Entry
 
+# What only an answer that does not fit speaks of.
+UNSAID = frozenset({"short"})
+
 
 class ServingCostResult(SolverResult):
     """Typed outputs."""
@@ -79,10 +82,10 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     )
     decoding = first(out["output_cost"]) > 0.5 * first(out["query"])
     binding = Binding("economic_cost", "Batching" if decoding else "Serving (two phases)")
-    warnings = ["sequences by nominal memory less a calibrated reserve: kv_capacity sizes one engine's cache"]
+    warnings = ["slots by nominal memory: kv_capacity has an engine's"]
     if queued := _queued(problem, out):
         warnings.append(queued.strip().rstrip("."))
-    return Presentation(sentence, True, binding, fit_result(ServingCostResult, out, {}, {"short_gb"}), warnings)
+    return Presentation(sentence, True, binding, fit_result(ServingCostResult, out, {}, {"short_gb"}), warnings, UNSAID)
 
 
 def _queued(problem: Problem, out: Outcome) -> str:
@@ -115,7 +118,7 @@ def _chips(c: Context) -> str:
 def _dated(problem: Problem, c: Context) -> str:
     if c.listing is not None:
         spread = (
-            f"; the middle of {c.listing.known} listed, {figure(c.listing.low)} to {figure(c.listing.high)}"
+            f"; median of {c.listing.known}, {figure(c.listing.low)} to {figure(c.listing.high)}"
             if c.listing.high > c.listing.low
             else ""
         )
@@ -146,7 +149,7 @@ def _besides(c: Context, out: Outcome) -> str:
         date = f" ({c.api.text('date')})" if c.api.text("date") else ""
         ratio = first(out["listed"]) / first(out["query"])
         seller = c.api.name.removeprefix("genai-prices: ").partition("/")[0]
-        said += f" The list price of {seller}{date} is {figure(ratio)} times that."
+        said += f" {seller}{date} lists {figure(ratio)} times that."
     return said
 
 

@@ -78,13 +78,14 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """An answer in words and typed figures."""
+    """An answer in words and typed figures; `unsaid` names steps that it does not speak of."""
 
     verdict: str
     feasible: bool
     binding: Binding
     result: SolverResult
     warnings: Sequence[str] = ()
+    unsaid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from mlwalls.zoo import Zoo
 
 DEFAULT, BRIEF, TOGETHER = 6_000, 1_800, 10_000
 LLAMA = {"model": "llama-3.1-70b", "hardware": "h100"}
-# Programs that are longer than that: their inputs and steps leave no more out.
+# Programs that are longer than that: what they have been brought to, not what is wanted.
 DEFAULTS = {"fleet_efficiency": 7_100, "audit": 6_900, "safety_overhead": 6_300}
 TEXTS = {"fleet_efficiency": 11_900}
 RICH = [
@@ -61,3 +61,15 @@ def test_the_richest_calls_keep_theirs(name, arguments, limit):
     data, _ = answered(name, arguments)
     assert size(data) <= limit
     assert verify(data).ok
+
+
+def test_what_only_an_infeasible_answer_speaks_of_has_no_line_in_others():
+    call_of_it = {**LLAMA, "n_accelerators": 4, "concurrency": 8}
+    lines = {
+        detail: answered("serving_cost", {**call_of_it, "detail": detail})[0]["work"] for detail in ("default", "full")
+    }
+    assert not any(line.startswith("short = ") for line in lines["default"])
+    assert any(line.startswith("short = ") for line in lines["full"])
+    short, _ = answered("serving_cost", {**LLAMA, "n_accelerators": 1})
+    assert not short["feasible"]
+    assert any(line.startswith("short = ") for line in short["work"])

@@ -334,4 +334,4 @@ def test_the_first_tokens_range_is_in_the_verdict(ask):
 
 def test_the_price_is_the_middle_of_the_comparable_listings(ask):
     # On demand since 2025: 2.95 (an index), 2.95, 3.90, 6.88; of an even number the lower middle one.
-    assert "the middle of 4 listed, 2.95 to 6.88" in ask("serving_cost", **SMALL)["verdict"]
+    assert "median of 4, 2.95 to 6.88" in ask("serving_cost", **SMALL)["verdict"]
