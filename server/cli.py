@@ -94,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = commands.add_parser("verify", help="recompute an answer from the answer alone")
     verify.add_argument("file", help="JSON file, or - for standard input")
+    verify.add_argument("--again", metavar="TOOL", help="also ask this tool again and compare every field")
+    _zoo_option(verify)
     verify.set_defaults(run=_verify)
 
     accuracy = commands.add_parser("accuracy", help="score the solvers against a file of published measurements")
@@ -287,7 +289,21 @@ def _verify(parsed: argparse.Namespace) -> int:
         return _complain(f"mlwalls verify: cannot read {parsed.file}: {error}")
     report = verify_text(text)
     _say(report.text())
-    return OK if report.ok else FAILED
+    if not parsed.again:
+        return OK if report.ok else FAILED
+    return _verify_again(parsed, text, report.ok)
+
+
+def _verify_again(parsed: argparse.Namespace, text: str, verified: bool) -> int:
+    from mlwalls.server.again import AgainError, compared
+    from mlwalls.zoo import ZooError
+
+    try:
+        differing = compared(parsed.again, json.loads(text), _facts(parsed))
+    except (AgainError, ZooError, ValueError, RecursionError) as error:
+        return _complain(f"mlwalls verify --again: {error}")
+    _say("\n".join(differing) if differing else f"{parsed.again} asked again gives the same in every field")
+    return OK if verified and not differing else FAILED
 
 
 def _accuracy(parsed: argparse.Namespace) -> int:

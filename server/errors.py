@@ -15,13 +15,16 @@ def error_text(tool: str, problems: list[str], repaired: Mapping[str, Any]) -> s
     return f"{tool}: {' '.join(problems)} Call again with: {tool} {call}"
 
 
-def call_error_text(tool: str, arguments: Mapping[str, Any], error: CallError, example: Mapping[str, Any]) -> str:
-    """Return the same for an error that a solver raised; where it knows no repair, the tool's example lends a value."""
+def said(error: CallError) -> str:
+    """Return what a solver's error says of an argument, with the nearest valid values."""
     nearest = f" Nearest valid: {', '.join(error.choices)}." if error.choices else ""
-    repaired = {k: v for k, v in {**arguments, **error.repair}.items() if v not in ("", None)}
-    if repaired == arguments:
+    return f"{error.argument}: {error.problem}{nearest}"
+
+
+def repaired(arguments: Mapping[str, Any], error: CallError, example: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the corrected arguments; where the error knows no repair, the tool's example lends a value."""
+    corrected = {k: v for k, v in {**arguments, **error.repair}.items() if v not in ("", None)}
+    if corrected == arguments:
         usual = {error.argument: example[error.argument]} if error.argument in example else {}
-        repaired = {k: v for k, v in arguments.items() if k != error.argument} | usual
-    if repaired == arguments:
-        repaired = dict(example)
-    return error_text(tool, [f"{error.argument}: {error.problem}{nearest}"], repaired)
+        corrected = {k: v for k, v in arguments.items() if k != error.argument} | usual
+    return dict(example) if corrected == arguments else corrected

@@ -14,6 +14,10 @@ MAX_SEARCHES = 32
 MAX_RERUNS = 1500
 MAX_PROBLEMS = 50
 TOLERANCE = 6e-6
+COVERS = (
+    "covers the work, the figures of result, the binding share and the sources; "
+    "not the sentence, feasible, the names of walls and the warnings: --again TOOL asks again and compares those"
+)
 
 _NAME = r"[A-Za-z_][A-Za-z_0-9]*"
 _NUMBER = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
@@ -60,7 +64,7 @@ class Report:
         )
         others = ", ".join(f"{count} of {tool}" for tool, count in self.rests_on.items())
         rest = [f"figures of other answers, to be verified with theirs: {others}"] if others else []
-        return "\n".join([f"{'verified' if self.ok else 'NOT verified'}: {head}", *self.problems, *rest])
+        return "\n".join([f"{'verified' if self.ok else 'NOT verified'}: {head}", COVERS, *self.problems, *rest])
 
 
 @dataclass(slots=True)

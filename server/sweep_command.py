@@ -199,13 +199,13 @@ def command(
     parsed: argparse.Namespace, facts: Callable[[], Zoo], zoo_paths: Sequence[Path], complain: Callable[[str], int]
 ) -> int:
     """Run the command and say what is wrong as other commands do."""
-    from mlwalls.server.errors import call_error_text
+    from mlwalls.server.errors import error_text, repaired, said
     from mlwalls.zoo import ZooError
 
     try:
         return run(parsed, facts(), zoo_paths)
     except CallError as error:
         given = {"tool": parsed.tool, "scenario": parsed.arguments, "over": parsed.over}
-        return complain(call_error_text("sweep", given, error, SOLVER.example))
+        return complain(error_text("sweep", [said(error)], repaired(given, error, SOLVER.example)))
     except (SweepError, ZooError, OSError) as error:
         return complain(f"mlwalls sweep: {error}")

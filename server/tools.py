@@ -9,7 +9,7 @@ from typing import Any
 
 import mcp_types as types
 
-from mlwalls.server.errors import call_error_text, error_text
+from mlwalls.server.errors import error_text, repaired, said
 from mlwalls.server.finding import FIND_IN_ZOO, find_in_zoo
 from mlwalls.server.rendering import markdown
 from mlwalls.server.schemas import answer_schema, shortened
@@ -21,6 +21,9 @@ from mlwalls.solvers.solver import Solver
 from mlwalls.zoo import Zoo, ZooError
 
 logger = logging.getLogger("mlwalls")
+# A corrected call that fails in its turn is corrected this often before the tool's example stands in for it.
+REPAIRS = 5
+_WITHOUT = "mend the entry; the call below does without it, with an entry of the zoo where it was named"
 _READ_ONLY = types.ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
@@ -66,7 +69,8 @@ def _with_own(zoo: Zoo, entries: list[str]) -> Zoo:
     except ZooError as error:
         lines = [line if len(line) <= 300 else line[:297] + "…" for line in str(error).splitlines()]
         more = [f"and {len(lines) - 6} more"] if len(lines) > 6 else []
-        raise CallError("define", "; ".join(lines[:6] + more), repair={"define": None}) from error
+        problem = "; ".join(lines[:6] + more)
+        raise CallError("define", f"{problem}; {_WITHOUT}", repair={"define": None}) from error
 
 
 def zoo_tool(zoo: Zoo) -> Tool:
@@ -91,17 +95,34 @@ def call(tool: Tool, arguments: Mapping[str, Any]) -> types.CallToolResult:
             good = checked(tool.arguments, arguments, tool.example)
             data, text = tool.answer(good)
         except CallError as error:
-            return _failed(call_error_text(name, good, error, tool.example))
+            return _failed(error_text(name, [said(error)], _settled(tool, repaired(good, error, tool.example))))
         except ZooError as error:
             return _failed(f"{name}: {error}")
     except ArgumentsError as error:
-        return _failed(error_text(name, error.problems, error.repaired))
+        return _failed(error_text(name, error.problems, _settled(tool, error.repaired)))
     except Exception as error:
         logger.exception("%s failed", name)
         return _failed(
             f"{name}: internal error ({type(error).__name__}); please report it with the call that caused it."
         )
     return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=data)
+
+
+def _settled(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a corrected call that is answered: one that still fails is corrected again, else it is the tool's example."""
+    for _ in range(REPAIRS):
+        try:
+            good = checked(tool.arguments, arguments, tool.example)
+            tool.answer(good)
+        except ArgumentsError as error:
+            arguments = error.repaired
+        except CallError as error:
+            arguments = repaired(good, error, tool.example)
+        except Exception:
+            break
+        else:
+            return arguments
+    return dict(tool.example)
 
 
 def _failed(text: str) -> types.CallToolResult:

@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from mlwalls.solvers.assignments import assigned
+
 _MISSING = object()
 # Names and assignments are short; a text argument that may be longer says so in its schema.
 LONGEST_TEXT = 400
 # No quantity above zero is smaller; denormals only lose their digits on the way.
 SMALLEST = 1e-30
 _EDGES = (("minimum", -math.inf), ("maximum", math.inf), ("exclusiveMinimum", -math.inf))
+_SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
+_SIZES = {"b": 1e9, "m": 1e6}
 _SCALES = (1e-2, 1e2, 1e-3, 1e3, 1e-6, 1e6, 1e-9, 1e9, 1e-12, 1e12)
 
 
@@ -64,7 +68,12 @@ def _unknown(
     problems: list[str],
     example: Mapping[str, Any],
 ) -> None:
-    near = get_close_matches(name, [p for p in properties if p not in given], 3, 0.5)
+    free = [p for p in properties if p not in given]
+    if name == "model" and "parameters" in free and (size := _SIZE.search(str(value))):
+        good["parameters"] = float(size[1]) * _SIZES[size[2].lower()]
+        problems.append(f"model: unknown argument; give its parameters, by its name about {good['parameters']:g}.")
+        return
+    near = get_close_matches(name, free, 3, 0.6)
     valid = f"valid: {', '.join(properties)}"
     hint = f"nearest valid: {', '.join(near)}" if near else valid
     listed = any(valid in problem for problem in problems)
@@ -122,9 +131,10 @@ def _text(value: str, schema: Mapping[str, Any], example: Any) -> Any:
 def _array(name: str, value: Any, schema: Mapping[str, Any], problems: list[str], example: Any) -> Any:
     if not isinstance(value, list):
         before = len(problems)
-        item = _value(name, value, schema["items"], problems, _first(example))
+        items = assigned(value) if isinstance(value, str) and schema["items"].get("type") == "string" else [value]
+        kept = [_value(name, item, schema["items"], problems, _first(example)) for item in items]
         del problems[before:]
-        kept = [] if item is _MISSING else [item]
+        kept = [item for item in kept if item is not _MISSING]
         if len(kept) < schema.get("minItems", 0) and isinstance(example, list):
             kept = example
         problems.append(f"{name}: {_shown(value)} is not a list; write {_shown(kept)}.")
@@ -159,7 +169,7 @@ def _number(name: str, value: Any, schema: Mapping[str, Any], problems: list[str
         scaled = None if whole else _rescaled(value, schema, example)
         hint = "" if scaled is None else f" A slip of units? Perhaps {scaled:g} is meant."
         problems.append(f"{name}: {_shown(value)} is out of range; expected {wanted}{_range(schema)}.{hint}")
-        return _fallback(schema, example) if scaled is None else scaled
+        return _bound(value, schema, example) if scaled is None else scaled
     if whole and isinstance(value, float):
         if not value.is_integer():
             problems.append(f"{name}: {value:g} is not a whole number.")
@@ -194,6 +204,14 @@ def _rescaled(value: float | int, schema: Mapping[str, Any], example: Any) -> fl
 def _outside(value: float | int, schema: Mapping[str, Any]) -> bool:
     low, high, above = (schema.get(key, edge) for key, edge in _EDGES)
     return bool(value < low or value > high or value <= above or (above == 0 and value < SMALLEST))
+
+
+def _bound(value: float | int, schema: Mapping[str, Any], example: Any) -> Any:
+    """Return the bound that a value exceeds; where that bound is no value itself (above 0), what is usual."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if high is not None and value > high:
+        return high
+    return low if low is not None and value < low else _fallback(schema, example)
 
 
 def _fallback(schema: Mapping[str, Any], example: Any) -> Any:

@@ -11,6 +11,11 @@ from typing import Any
 from mlwalls.solvers.rendering import exact
 
 _ASSIGNED = re.compile(r"[A-Za-z_][A-Za-z_0-9]*=")
+# The escapes of a JSON string.
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_NEXT = re.compile(r"[,\s]\s*(?=[A-Za-z_][A-Za-z_0-9]*=[^=])(?![^\[]*\])")
+_QUOTED = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*')\s*(?=,|$)""", re.DOTALL)
 
 
 class AssignmentError(ValueError):
@@ -20,8 +25,8 @@ class AssignmentError(ValueError):
 def read_assignments(texts: Iterable[str], properties: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments for a tool whose schema has these `properties`.
 
-    Lists may be written ``[1,8]`` or ``1,8``; ``set`` may be given several times. A value that does not fit its type is
-    passed on as text, so that the tool's own error says what it wants.
+    Lists may be written ``[1,8]``, ``["a","b"]`` or ``1,8``; ``set`` may be given several times. A value that does not fit its
+    type is passed on as text, so that the tool's own error says what it wants.
 
     Raises:
         AssignmentError: a text has no ``=`` or its name stands twice.
@@ -42,14 +47,38 @@ def read_assignments(texts: Iterable[str], properties: Mapping[str, Any]) -> dic
 
 
 def split_list(text: str) -> list[str]:
-    """Split at the commas that stand outside brackets: a list may hold ``argument=[1,8]``."""
-    parts, depth, start = [], 0, 0
-    for at, letter in enumerate(text):
+    """Split at the commas that stand outside brackets and quoted items: a list may hold ``argument=[1,8]``."""
+    parts, depth, start, at = [], 0, 0, 0
+    while at < len(text):
+        if at == start and (quoted := _QUOTED.match(text, at)):
+            at = quoted.end()
+            continue
+        letter = text[at]
         depth += (letter in "[{(") - (letter in "]})")
         if letter == "," and depth <= 0:
             parts.append(text[start:at])
             start = at + 1
+        at += 1
     return [*parts, text[start:]]
+
+
+def list_items(text: str) -> list[str]:
+    """Return the items of a list as typed: ``["a=1,2","b=3"]``, ``[a=1,2,b=3]``, or either without the brackets."""
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    parts = [part.strip() for part in split_list(inner) if part.strip()]
+    items = [_unquoted(part) for part in parts]
+    return items if any(part[0] in "\"'" for part in parts) else _joined(items)
+
+
+def assigned(text: str) -> list[str]:
+    """Return the items of a list that was typed as one text: ``a=1 b=[2,3]``, ``a=1, b=2`` or any way of `list_items`."""
+    return [part.strip().rstrip(",") for item in list_items(text) for part in _NEXT.split(item)]
+
+
+def _unquoted(item: str) -> str:
+    if item.startswith('"') and _QUOTED.fullmatch(item):
+        return _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else _ESCAPED.get(m[2], m[2]), item[1:-1])
+    return item.strip("\"'")
 
 
 def _joined(items: list[str]) -> list[str]:
@@ -73,18 +102,23 @@ def write_assignments(arguments: Mapping[str, Any]) -> list[str]:
 def written(argument: Any) -> str:
     """Return one value as it stands after the ``=``."""
     if isinstance(argument, list):
-        return "[" + ",".join(written(a) for a in argument) + "]"
+        plain = "[" + ",".join(written(a) for a in argument) + "]"
+        if not any(isinstance(a, str) for a in argument) or list_items(plain) == argument:
+            return plain
+        return "[" + ",".join(_quoted(str(a)) for a in argument) + "]"
     if isinstance(argument, bool):
         return str(argument).lower()
     return exact(argument) if isinstance(argument, float) else str(argument)
 
 
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _read(value: str, schema: Mapping[str, Any]) -> Any:
     kind = schema.get("type")
     if kind == "array":
-        inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-        items = _joined([item.strip().strip("\"'") for item in split_list(inner) if item.strip()])
-        return [_read(item, schema["items"]) for item in items]
+        return [_read(item, schema["items"]) for item in list_items(value)]
     if kind in ("number", "integer"):
         return _number(value)
     if kind == "boolean" and value.lower() in ("true", "false", "yes", "no"):

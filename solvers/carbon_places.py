@@ -11,6 +11,9 @@ from mlwalls.zoo import Entry, Zoo
 
 # Figures older than this are left out of a place's spread: grids changed.
 SINCE = 2023
+# Names less alike than this (of 100) are not what was meant.
+ALIKE = 75
+KINDS = "regions are countries (poland), states (us-iowa, ca-ontario), Nordic zones (nordic-se1), cloud regions (aws-us-east-1)"
 METHODS = {
     "lifecycle": "life-cycle",
     "direct": "direct",
@@ -70,8 +73,14 @@ def place(zoo: Zoo, text: str, among: list[str], warnings: list[str]) -> Place:
         try:
             grid = find(zoo, "grids", "regions", text, warnings)
         except CallError as error:
-            nearest = [error.choices[0] if t == text else t for t in among] if error.choices else ["us-iowa"]
-            raise CallError("regions", error.problem, choices=error.choices, repair={"regions": nearest}) from error
+            alike = zoo.alike("grids", text)
+            near = [id for id in error.choices if alike.get(id, 0) >= ALIKE]
+            if not near:
+                others = [t for t in among if t != text] or ["us-iowa"]
+                problem = f"{error.problem.rstrip('.')}: {KINDS}."
+                raise CallError("regions", problem, repair={"regions": others}) from error
+            nearest = [near[0] if t == text else t for t in among]
+            raise CallError("regions", error.problem, choices=near, repair={"regions": nearest}) from error
         building = zoo.get("datacenters", grid.id) if zoo.contains("datacenters", grid.id) else None
     elif not building.text("grid"):
         raise _without(among, text, f"the zoo does not know which grid feeds {building.name}; name the grid.")

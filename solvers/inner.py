@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from mlwalls.solvers.arguments import ArgumentsError, checked
-from mlwalls.solvers.assignments import AssignmentError, read_assignments, write_assignments
+from mlwalls.solvers.assignments import AssignmentError, assigned, read_assignments, write_assignments
 from mlwalls.solvers.derivation import STEP, Derivation, NonFiniteError, Value
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.numbers import Numbers
@@ -21,14 +21,27 @@ from mlwalls.solvers.units import reduce_unit
 from mlwalls.solvers.words import SUFFIXES, symbol_of
 from mlwalls.zoo import Zoo
 
+_TIMES = ("_h", "_days", "_s", "_ms", "_us")
+# Words for what a figure measures, and how the names of such figures end.
+_MEANT: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("hours", "hour", "h", "days", "day", "duration", "runtime"), ("_h", "_hours", "_days")),
+    **dict.fromkeys(("time", "latency", "seconds", "ms", "s", "delay"), _TIMES),
+    **dict.fromkeys(("cost", "price", "usd", "dollars", "money"), ("_usd", "_usd_per_h", "_usd_per_million_tokens")),
+    **dict.fromkeys(("throughput", "rate", "qps", "speed"), ("_per_s",)),
+    **dict.fromkeys(("memory", "size", "gb", "bytes"), ("_gb", "_gib", "_bytes")),
+    **dict.fromkeys(("energy", "kwh"), ("_kwh", "_mwh", "_j", "_wh")),
+    **dict.fromkeys(("carbon", "co2", "co2e", "emissions"), ("_kg", "_t", "_g")),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure of a solver: its symbol, and the unit in which it was asked for (its factor to SI)."""
+    """A figure of a solver: its symbol, the unit in which it was asked for (its factor to SI), and the name that asks for it."""
 
     symbol: str
     unit: str
     factor: float
+    name: str
 
     def shown(self, number: float) -> float:
         """Return an SI number in the unit asked for."""
@@ -122,7 +135,7 @@ def resolve_inner(tool: str, scenario: Sequence[str], zoo: Zoo) -> Inner:
         raise CallError("tool", f"{tool!r} is no solver that can be asked.", choices=near)
     solver = known[tool]
     try:
-        given = read_assignments(scenario, schema_of(solver))
+        given = read_assignments(_apart(scenario, schema_of(solver)), schema_of(solver))
     except AssignmentError as error:
         kept = [line for line in scenario if "=" in line] or write_assignments(solver.example)
         raise CallError("scenario", f"{tool}: {error}", repair={"scenario": kept}) from error
@@ -139,6 +152,15 @@ def resolve_inner(tool: str, scenario: Sequence[str], zoo: Zoo) -> Inner:
         return Inner(solver, arguments, _resolved(solver, arguments, zoo), zoo)
     except CallError as error:
         raise outer_error(tool, arguments, error) from error
+
+
+def _apart(scenario: Sequence[str], properties: Mapping[str, Any]) -> list[str]:
+    """Return the lines with those taken apart that hold several assignments to arguments: ``model=a hardware=b``."""
+    apart: list[str] = []
+    for line in scenario:
+        pieces = assigned(line)
+        apart += pieces if all(piece.partition("=")[0] in properties for piece in pieces) else [line]
+    return apart
 
 
 def outer_error(tool: str, arguments: Mapping[str, Any], error: CallError) -> CallError:
@@ -193,11 +215,13 @@ def find_metric(inner: Inner, out: Outcome, metric: str, argument: str = "metric
     place = named.get(metric) or symbol_of(metric, out)
     if place is None:
         choices = [*named, *(symbol for symbol in out if symbol not in named)]
-        near = get_close_matches(metric, choices, 4, 0.3) or choices[:6]
+        meant = _MEANT.get(metric.lower().rsplit("_", 1)[-1], ())
+        near = [c for c in choices if meant and c.endswith(meant)][:6]
+        near = near or get_close_matches(metric, choices, 4, 0.6) or choices[:8]
         raise CallError(argument, f"{metric!r} is no figure of {inner.solver.name} here.", choices=near)
     symbol, factor = place
     suffix = metric[len(symbol) + 1 :]
-    return Metric(symbol, suffix.replace("_per_", "/") if suffix in SUFFIXES else out[symbol].unit, factor)
+    return Metric(symbol, suffix.replace("_per_", "/") if suffix in SUFFIXES else out[symbol].unit, factor, metric)
 
 
 def with_outer(problem: Problem, numbers: Numbers) -> Problem:

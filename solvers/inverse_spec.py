@@ -124,7 +124,7 @@ def resolve(request: InverseSpecRequest, zoo: Zoo) -> Problem:
         n.defined(_one(known[symbol].unit), 1, known[symbol].unit)
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
     scenario.pop("detail", None)
-    scenario |= {"metric": request.metric or metric.symbol, "sense": goal.sense}
+    scenario |= {"metric": metric.name, "sense": goal.sense}
     structure = Structure(
         inner, metric, goal, symbols, tuple((s, given[s]) for s in symbols if s in given), request.jointly
     )

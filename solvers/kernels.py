@@ -16,6 +16,8 @@ from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import stored_formats
 from mlwalls.zoo import Entry
 
+_EXAMPLE = {"flops": 1e12, "bytes": 4e9}
+
 
 @dataclass(frozen=True, slots=True)
 class KernelShape:
@@ -73,8 +75,8 @@ def resolve_kernel(n: Numbers, flops: float | None, traffic: float | None) -> Ke
             "model" if flops is None and traffic is None else missing,
             "name a zoo model, or describe a custom kernel by flops and bytes."
             if flops is None and traffic is None
-            else f"a custom kernel needs {missing} too.",
-            repair={"model": "llama-3.1-8b"} if flops is None and traffic is None else {missing: 1e12},
+            else f"a custom kernel needs {missing} too; those below are only an example: put in your own.",
+            repair={"model": "llama-3.1-8b"} if flops is None and traffic is None else {missing: _EXAMPLE[missing]},
         )
     n.you("flops", flops, "FLOP")
     n.you("bytes", traffic, "byte")

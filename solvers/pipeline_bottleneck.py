@@ -48,7 +48,7 @@ class PipelineRequest(SolverRequest):
         default=None, gt=0, le=1e9, description="One accelerator's rate, instead of both."
     )
     phase: Literal["training", "inference"] = Field(default="training", description="Its work.")
-    mfu_percent: float | None = Field(default=None, gt=0, le=100, description="Or its utilization.")
+    mfu_percent: float | None = Field(default=None, ge=1, le=100, description="Or its utilization.")
     n_accelerators: int = Field(default=1, ge=1, le=100_000, description="In one host.")
     batch_size: int = Field(default=256, ge=1, le=1_000_000, description="Of one accelerator.")
     sample_kb: float | None = Field(default=None, gt=0, le=1e9, description="Stored; else ImageNet's mean.")

@@ -143,7 +143,8 @@ def _model(request: RooflineRequest, zoo: Zoo, warnings: list[str]) -> Entry | N
     if request.flops is not None or request.bytes is not None:
         extra = "flops" if request.flops is not None else "bytes"
         text = "give either a model or flops and bytes of a kernel, not both."
-        raise CallError(extra, text, repair={"flops": None, "bytes": None})
+        whole = request.flops is not None and request.bytes is not None
+        raise CallError(extra, text, repair={"model": None} if whole else {"flops": None, "bytes": None})
     return find(zoo, "models", "model", request.model, warnings)
 
 

@@ -111,7 +111,7 @@ def resolve(request: SensitivityRequest, zoo: Zoo) -> Problem:
     scenario: dict[str, Any] = {
         "tool": request.tool,
         "scenario": request.scenario,
-        "metric": request.metric or metric.symbol,
+        "metric": metric.name,
         "vary": list(varied),
         "set": request.set_,
     }

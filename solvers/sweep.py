@@ -90,7 +90,7 @@ def resolve(request: SweepRequest, zoo: Zoo) -> Problem:
         n.defined(name, metric.factor, out[metric.symbol].unit)
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
     scenario.pop("detail", None)
-    scenario["metric"] = request.metric or metrics[0].symbol
+    scenario["metric"] = metrics[0].name
     if request.set_:
         inner = inner.at(set=[*inner.arguments.get("set", []), *request.set_])
     structure = Structure(inner, tuple(axes), metrics, tuple(directions), request.rows)
