@@ -139,9 +139,14 @@ def _hardware_text(out: Inverse) -> str:
     if not out.meeting:
         return " No accelerator of the zoo meets it as it is."
     best = out.meeting[0]
-    price = f" at {figure(best.price)} USD" if math.isfinite(best.price) else ""
+    counted = out.lever is not None and out.lever.argument == "n_accelerators" and out.whole is not None
+    number = out.whole.number if counted and out.whole is not None else None
+    each = "" if number is None else " each"
+    price = f" at {figure(best.price)} USD{each}" if math.isfinite(best.price) else ""
     cheapest = f"the cheapest with a known price is {best.entry.name}{price}" if price else f"one is {best.entry.name}"
     verb = "meets it as it is" if len(out.meeting) == 1 else "meet it as they are"
+    if number is not None:
+        verb = f"meet{'s' if len(out.meeting) == 1 else ''} it in the same number, {number:,} of them"
     return f" {len(out.meeting)} of the zoo's accelerators {verb}; {cheapest}."
 
 

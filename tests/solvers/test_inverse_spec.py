@@ -351,3 +351,13 @@ def test_replaced_numbers_hold_in_the_search_and_for_every_accelerator(ask):
     inside = ask("inverse_spec", **asked, scenario=[*scenario, "set=[d_model=8192]"])
     assert outside["verdict"] == inside["verdict"]
     assert outside["result"] == inside["result"]
+
+
+def test_hardware_for_a_count_is_counted_too(ask):
+    # 100 tokens/s of a 70B take several H100s, so what else meets it does so in that number, at a price for each.
+    call = {"tool": "roofline", "scenario": ["model=llama-3.1-70b", "hardware=h100"], "solve_for": ["n_accelerators"]}
+    answer = ask("inverse_spec", **call, metric="throughput_tokens_per_s", target=100)
+    assert "meet it in the same number, 16 of them" in answer["verdict"]
+    assert "USD each" in answer["verdict"]
+    one = ask("inverse_spec", **{**call, "solve_for": ["bandwidth"]}, metric="floor_ms", target=60)
+    assert "of them" not in one["verdict"]
