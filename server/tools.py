@@ -118,7 +118,10 @@ def _settled(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
             arguments = error.repaired
         except CallError as error:
             arguments = repaired(good, error, tool.example)
+        except ZooError:
+            break
         except Exception:
+            logger.exception("%s failed on a corrected call", tool.definition.name)
             break
         else:
             return arguments
