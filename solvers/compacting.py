@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 
 from mlwalls.solvers.derivation import Applied, Row, Step, Value
-from mlwalls.solvers.expressions import Printer
+from mlwalls.solvers.expressions import OPERATORS, Printer
 
 # What an expression may grow to; longer ones are hard to read.
 LONGEST = 200
@@ -21,6 +21,8 @@ LONGEST = 200
 A_LINE = 16
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _MARK = "\N{GREEK SMALL LETTER PI}"
+# As tightly as a name or a number binds.
+_TIGHT = 9
 _WORDS = re.compile(rf"\b(?:{'|'.join(set(keyword.kwlist) - {'and', 'or', 'not'})})\b")
 
 
@@ -50,61 +52,34 @@ def _walked(node: ast.AST) -> Iterator[str]:
             yield from _walked(child)
 
 
-class Compact(Printer):
-    """Which steps and inputs of a recorded derivation need no line of their own, and the other lines' expressions.
+class _Shape(Printer):
+    """An expression as text with gaps for its names, without factors of one.
 
-    Args:
-        kept: whether a name must stay a name of the program.
-        unsaid: steps that the answer does not speak of: without a line where nothing rests on them.
+    Attributes:
+        parts: alternating text and names (text at even places).
+        outers: how tightly what stands around each name binds: what binds less is put in parentheses there.
+        level: how tightly the expression itself binds; a lone name binds as what is put in its place.
     """
 
-    __slots__ = ("_instead", "ones", "within")
+    __slots__ = ("_ones", "_outers", "level", "outers", "parts")
 
-    def __init__(
-        self,
-        steps: list[Step | Row],
-        inputs: list[Value],
-        kept: Callable[[str], bool],
-        unsaid: Collection[str] = (),
-    ) -> None:
-        held = set(_held(steps))
-        uses = Counter(name for text in _texts(steps) for name in _names(text))
-        self.ones = {
-            v.name
-            for v in inputs
-            if v.origin.kind == "defined" and not v.origin.source and not v.unit and _is_one(v) and v.name not in held
-        }
-        self._instead: dict[str, ast.expr] = {name: ast.Constant(1) for name in self.ones}
-        self.within: set[str] = set()
-        idle = {name for name in unsaid if not uses[name] and name not in held and not kept(name)}
-        for step in steps:
-            if isinstance(step, Step) and step.name in idle:
-                continue
-            for text in _texts([step]):
-                # Where it would get too long, the longest of what it takes in gets its line back.
-                while len(self.text(text)) > LONGEST and (taken := self.within.intersection(_names(text))):
-                    self._give_back(max(taken, key=lambda name: len(self.text(name))))
-            if isinstance(step, Step) and step.kind == "step" and step.applied is not None and not step.cite:
-                free = uses[step.name] in (1, 2) and step.name not in held and not kept(step.name)
-                if free and self._shortens(step.name, step.applied.text(), uses[step.name]):
-                    self._instead[step.name] = _parsed(step.applied.text())
-                    self.within.add(step.name)
-        self.within |= idle
+    def __init__(self, text: str, ones: frozenset[str]) -> None:
+        self._ones = ones
+        self._outers: list[int] = []
+        node = _parsed(text)
+        self.parts = tuple(self._print(node, 0).split(_MARK))
+        self.outers = tuple(self._outers)
+        self.level = self._binds(node)
 
-    def _shortens(self, name: str, text: str, uses: int) -> bool:
-        size = len(self.text(text))
-        return uses * (size + 2 - len(name)) < len(name) + size + A_LINE
-
-    def _give_back(self, name: str) -> None:
-        self.within.discard(name)
-        del self._instead[name]
-
-    def text(self, text: str) -> str:
-        """Return an expression with what it takes in."""
-        return self._print(_parsed(text), 0) if self._touched(text) else text
-
-    def _touched(self, text: str) -> bool:
-        return any(name in self._instead for name in _names(text))
+    def _binds(self, node: ast.expr) -> int:
+        match node:
+            case ast.BinOp(left=left, op=ast.Mult(), right=right) if self._one(left):
+                return self._binds(right)
+            case ast.BinOp(left=left, op=ast.Mult() | ast.Div(), right=right) if self._one(right):
+                return self._binds(left)
+            case ast.BinOp(op=op) | ast.UnaryOp(op=op) | ast.BoolOp(op=op) | ast.Compare(ops=[op]):
+                return OPERATORS[type(op)][1]
+        return _TIGHT
 
     def _print(self, node: ast.expr, outer: int) -> str:
         match node:
@@ -119,12 +94,14 @@ class Compact(Printer):
             case ast.Constant(value=1):
                 return True
             case ast.Name(id=name):
-                return name in self.ones
+                return name in self._ones
         return False
 
     def _name(self, name: str, outer: int) -> str:
-        instead = self._instead.get(name)
-        return name if instead is None else self._print(instead, outer)
+        if name in self._ones:
+            return "1"
+        self._outers.append(outer)
+        return f"{_MARK}{name}{_MARK}"
 
     def _column(self, table: str, column: str) -> str:
         return f"{table}.{column}"
@@ -133,18 +110,96 @@ class Compact(Printer):
         return name
 
 
+@lru_cache(maxsize=8192)
+def _shape(text: str, ones: frozenset[str]) -> _Shape:
+    return _Shape(text, ones)
+
+
+class Compact:
+    """Which steps and inputs of a recorded derivation need no line of their own, and the other lines' expressions.
+
+    Args:
+        kept: whether a name must stay a name of the program.
+        unsaid: steps that the answer does not speak of: without a line where nothing rests on them.
+    """
+
+    __slots__ = ("_filled", "_instead", "ones", "within")
+
+    def __init__(
+        self,
+        steps: list[Step | Row],
+        inputs: list[Value],
+        kept: Callable[[str], bool],
+        unsaid: Collection[str] = (),
+    ) -> None:
+        held = set(_held(steps))
+        texts = [tuple(_texts(step)) for step in steps]
+        uses = Counter([name for some in texts for text in some for name in _names(text)])
+        self.ones = frozenset(
+            v.name
+            for v in inputs
+            if v.origin.kind == "defined" and not v.origin.source and not v.unit and _is_one(v) and v.name not in held
+        )
+        # Expressions that stand in place of names, and printed expressions with how tightly they bind.
+        self._instead: dict[str, str] = dict.fromkeys(self.ones, "1")
+        self._filled: dict[str, tuple[str, int]] = {}
+        self.within: set[str] = set()
+        idle = {name for name in unsaid if not uses[name] and name not in held and not kept(name)}
+        for step, some in zip(steps, texts, strict=True):
+            if step.name in idle and isinstance(step, Step):
+                continue
+            for text in some:
+                # Where it would get too long, the longest of what it takes in gets its line back.
+                while len(self.text(text)) > LONGEST and (taken := self.within.intersection(_names(text))):
+                    self._give_back(max(taken, key=lambda name: len(self.text(name))))
+            if isinstance(step, Step) and step.kind == "step" and some and not step.cite:
+                free = uses[step.name] in (1, 2) and step.name not in held and not kept(step.name)
+                if free and self._shortens(step.name, some[0], uses[step.name]):
+                    self._instead[step.name] = some[0]
+                    self.within.add(step.name)
+        self.within |= idle
+
+    def _shortens(self, name: str, text: str, uses: int) -> bool:
+        size = len(self.text(text))
+        return uses * (size + 2 - len(name)) < len(name) + size + A_LINE
+
+    def _give_back(self, name: str) -> None:
+        self.within.discard(name)
+        del self._instead[name]
+        self._filled.clear()
+
+    def text(self, text: str) -> str:
+        """Return an expression with what it takes in."""
+        return text if self._instead.keys().isdisjoint(_names(text)) else self._fill(text)[0]
+
+    def _fill(self, text: str) -> tuple[str, int]:
+        known = self._filled.get(text)
+        if known is not None:
+            return known
+        shape = _shape(text, self.ones.intersection(_names(text)))
+        parts, level = list(shape.parts), shape.level
+        for i, outer in enumerate(shape.outers):
+            instead = self._instead.get(parts[2 * i + 1])
+            if instead is not None:
+                printed, within = self._fill(instead)
+                parts[2 * i + 1] = f"({printed})" if within < outer else printed
+                if len(parts) == 3 and not parts[0] and not parts[2]:
+                    level = within
+        self._filled[text] = filled = "".join(parts), level
+        return filled
+
+
 def _is_one(value: Value) -> bool:
     return isinstance(value.value, (int, float)) and value.value == 1
 
 
-def _texts(steps: Collection[Step | Row]) -> Iterator[str]:
-    """Yield the expressions of steps and cells."""
-    for step in steps:
-        if isinstance(step, Row):
-            for cell in step.cells.values():
-                yield cell.text() if isinstance(cell, Applied) else cell.name
-        elif step.applied is not None and step.kind in ("step", "sum", "column", "check"):
-            yield step.applied.text()
+def _texts(step: Step | Row) -> Iterator[str]:
+    """Yield the expressions of a step or of a row's cells."""
+    if isinstance(step, Row):
+        for cell in step.cells.values():
+            yield cell.text() if isinstance(cell, Applied) else cell.name
+    elif step.applied is not None and step.kind in ("step", "sum", "column", "check"):
+        yield step.applied.text()
 
 
 def _held(steps: Collection[Step | Row]) -> Iterator[str]:

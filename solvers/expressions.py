@@ -18,7 +18,7 @@ from mlwalls.solvers.functions import PRINTED
 
 MAX_EXPRESSION = 200
 
-_OPERATORS: dict[type[ast.AST], tuple[str, int]] = {
+OPERATORS: dict[type[ast.AST], tuple[str, int]] = {
     ast.Or: (" or ", 1),
     ast.And: (" and ", 2),
     ast.Not: ("not ", 3),
@@ -81,19 +81,19 @@ class Printer:
             case ast.Attribute(value=ast.Name(id=table), attr=column):
                 return self._column(table, column)
             case ast.BinOp(left=left, op=op, right=right):
-                text, level = _OPERATORS[type(op)]
+                text, level = OPERATORS[type(op)]
                 if isinstance(op, ast.Pow):
                     printed = self._print(left, level + 1) + text + self._print(right, level)
                 else:
                     printed = self._print(left, level) + text + self._print(right, level + 1)
             case ast.UnaryOp(op=op, operand=operand):
-                text, level = _OPERATORS[type(op)]
+                text, level = OPERATORS[type(op)]
                 printed = text + self._print(operand, level)
             case ast.BoolOp(op=op, values=values):
-                text, level = _OPERATORS[type(op)]
+                text, level = OPERATORS[type(op)]
                 printed = text.join(self._print(value, level + 1) for value in values)
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                text, level = _OPERATORS[type(op)]
+                text, level = OPERATORS[type(op)]
                 printed = self._print(left, level + 1) + text + self._print(right, level + 1)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return f"{self._called(name)}({','.join(self._print(arg, 0) for arg in args)})"

@@ -19,6 +19,9 @@ _IGNORED = frozenset(
     | {"meta", "ai", "apple", "aws", "amazon", "intel", "gpu", "chip", "accelerator", "model"}
 )
 
+# Names whose entry is kept for the next time.
+_MOST = 512
+
 
 def words(text: str) -> tuple[str, ...]:
     """Split a name into comparable words: ``"A100-80G"`` → ``("a", "100", "80gb")``."""
@@ -59,6 +62,7 @@ class Names:
         for known in self._known:
             for k in known.keys:
                 self._exact.setdefault(k, known)
+        self._resolved: dict[str, Resolution] = {}
 
     def resolve(self, text: str) -> Resolution:
         """Return the entry that `text` names.
@@ -66,6 +70,14 @@ class Names:
         Raises:
             UnknownName: none, or the text says too little.
         """
+        known = self._resolved.get(text)
+        if known is None:
+            known = self._resolve(text)
+            if len(self._resolved) < _MOST:
+                self._resolved[text] = known
+        return known
+
+    def _resolve(self, text: str) -> Resolution:
         wanted = _significant(text)
         exact = self._exact.get(key(text)) or self._exact.get("".join(wanted))
         if exact is not None and key(text) in (key(exact.entry.id), key(exact.entry.name)):
