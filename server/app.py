@@ -15,8 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mlwalls import prompts
 from mlwalls.server import resources
 from mlwalls.server.teaching.figures import filler
-from mlwalls.server.tools import Tool, call, solver_tool, zoo_tool
-from mlwalls.solvers.registry import solvers as registered
+from mlwalls.server.tools import Tools, call
 from mlwalls.solvers.solver import Solver
 from mlwalls.zoo import Zoo
 
@@ -41,17 +40,17 @@ def build_server(zoo: Zoo | None = None, solvers: Mapping[str, Solver] | None = 
         solvers: the solvers by tool name; all registered ones by default.
     """
     facts = zoo or Zoo.builtin()
-    tools: dict[str, Tool] = {name: solver_tool(solver, facts) for name, solver in (solvers or registered()).items()}
-    tools["find_in_zoo"] = zoo_tool(facts)
+    tools = Tools(facts, solvers)
+    defined = tools.definitions()
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[tool.definition for tool in tools.values()])
+        return types.ListToolsResult(tools=defined)
 
     async def call_tool(_: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-        tool = tools.get(params.name)
-        if tool is None:
+        if params.name not in tools:
             near = ", ".join(get_close_matches(params.name, tools, 3, 0.3) or tools)
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name}. Nearest: {near}")
+        tool = tools[params.name]
         if tool.slow:
             return await anyio.to_thread.run_sync(call, tool, params.arguments or {}, abandon_on_cancel=True)
         return call(tool, params.arguments or {})

@@ -255,20 +255,19 @@ def _ask(parsed: argparse.Namespace) -> int:
 def _call(parsed: argparse.Namespace) -> int:
     from difflib import get_close_matches
 
-    from mlwalls.server.tools import solver_tool, zoo_tool
+    from mlwalls.server.tools import Tools
     from mlwalls.solvers.assignments import AssignmentError, read_assignments
-    from mlwalls.solvers.registry import solvers
     from mlwalls.zoo import ZooError
 
     try:
         zoo = _facts(parsed)
     except ZooError as error:
         return _complain(str(error))
-    known = [*solvers(), "find_in_zoo"]
-    if parsed.tool not in known:
-        near = ", ".join(get_close_matches(parsed.tool, known, 3, 0.3) or known)
+    tools = Tools(zoo)
+    if parsed.tool not in tools:
+        near = ", ".join(get_close_matches(parsed.tool, tools, 3, 0.3) or tools)
         return _complain(f"no tool {parsed.tool!r}; nearest: {near}")
-    tool = zoo_tool(zoo) if parsed.tool == "find_in_zoo" else solver_tool(solvers()[parsed.tool], zoo)
+    tool = tools[parsed.tool]
     try:
         arguments = read_assignments(parsed.arguments, tool.definition.input_schema["properties"])
     except AssignmentError as error:

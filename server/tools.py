@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mcp_types as types
@@ -16,11 +18,16 @@ from mlwalls.server.schemas import answer_schema, shortened
 from mlwalls.solvers.answers import answer_data
 from mlwalls.solvers.arguments import ArgumentsError, checked
 from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.registry import BUILT_IN
+from mlwalls.solvers.registry import solvers as registered
 from mlwalls.solvers.schemas import client_schema
 from mlwalls.solvers.solver import Solver
 from mlwalls.zoo import Zoo, ZooError
 
 logger = logging.getLogger("mlwalls")
+LOOKUP = "find_in_zoo"
+# Committed, and held by the tests to what the solvers say.
+DEFINITIONS = Path(__file__).parent / "definitions"
 # A corrected call that fails in its turn is corrected this often before the tool's example stands in for it.
 REPAIRS = 5
 _WITHOUT = "mend the entry; the call below does without it, with an entry of the zoo where it was named"
@@ -38,6 +45,43 @@ class Tool:
     example: Mapping[str, Any]
     answer: Callable[[dict[str, Any]], tuple[dict[str, Any], str]]
     slow: bool = False
+
+
+class Tools(Mapping[str, Tool]):
+    """Every tool by name; one is made when it is first asked for, so that a server starts without the solvers' modules.
+
+    Args:
+        solvers: the solvers by tool name; all registered ones by default.
+    """
+
+    def __init__(self, zoo: Zoo, solvers: Mapping[str, Solver] | None = None) -> None:
+        self._zoo, self._solvers = zoo, registered() if solvers is None else solvers
+        self._written = solvers is None
+        self._made: dict[str, Tool] = {}
+
+    def __getitem__(self, name: str) -> Tool:
+        if name not in self._made:
+            self._made[name] = zoo_tool(self._zoo) if name == LOOKUP else solver_tool(self._solvers[name], self._zoo)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name == LOOKUP or name in self._solvers
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._solvers
+        yield LOOKUP
+
+    def __len__(self) -> int:
+        return len(self._solvers) + 1
+
+    def definitions(self) -> list[types.Tool]:
+        """Return what a client sees of the tools; of those built in, as written down beside this module."""
+        return [self._definition(name) for name in self]
+
+    def _definition(self, name: str) -> types.Tool:
+        if self._written and name in (*BUILT_IN, LOOKUP):
+            return types.Tool.model_validate(json.loads((DEFINITIONS / f"{name}.json").read_text(encoding="utf-8")))
+        return self[name].definition
 
 
 def solver_tool(solver: Solver, zoo: Zoo) -> Tool:
@@ -77,7 +121,7 @@ def zoo_tool(zoo: Zoo) -> Tool:
     """Make the tool that looks things up."""
     arguments = client_schema(FIND_IN_ZOO.request)
     definition = types.Tool(
-        name="find_in_zoo",
+        name=LOOKUP,
         title="Find in zoo",
         description=FIND_IN_ZOO.description,
         input_schema=shortened(arguments),

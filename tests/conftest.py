@@ -38,7 +38,9 @@ def ask(zoo):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files of the tools' schemas")
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite server/definitions: what clients see of the tools"
+    )
 
 
 def _free_port():

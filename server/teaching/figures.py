@@ -14,8 +14,7 @@ from typing import Any
 
 from mlwalls.prompts import Call, Fill, Tutorial
 from mlwalls.server.expression_reader import ProgramError, evaluate
-from mlwalls.server.tools import Tool, call, solver_tool, zoo_tool
-from mlwalls.solvers.registry import solvers
+from mlwalls.server.tools import Tools, call
 from mlwalls.solvers.words import figure
 from mlwalls.zoo import Zoo
 
@@ -28,8 +27,8 @@ class FigureError(ValueError):
 
 
 @cache
-def _tool(name: str, zoo: Zoo) -> Tool:
-    return zoo_tool(zoo) if name == "find_in_zoo" else solver_tool(solvers()[name], zoo)
+def _tools(zoo: Zoo) -> Tools:
+    return Tools(zoo)
 
 
 class Figures:
@@ -66,7 +65,7 @@ class Figures:
         """
         if name not in self._answers:
             asked = self.asked(name)
-            result = call(_tool(asked.tool, self.zoo), asked.arguments)
+            result = call(_tools(self.zoo)[asked.tool], asked.arguments)
             if result.is_error or result.structured_content is None:
                 block = result.content[0]
                 raise FigureError(f"tutorial {self.tutorial.number}, {name}: {getattr(block, 'text', 'no answer')}")

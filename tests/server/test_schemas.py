@@ -1,7 +1,6 @@
 """What clients see of the tools: a golden file each, only keywords that every client reads, and a size budget."""
 
 import json
-from pathlib import Path
 
 import anyio
 import jsonschema
@@ -10,9 +9,10 @@ from mcp import Client
 from pydantic import BaseModel
 
 from mlwalls.server.app import INSTRUCTIONS, build_server
+from mlwalls.server.tools import DEFINITIONS, Tools
 from mlwalls.solvers.schemas import SchemaError, client_schema
+from mlwalls.zoo import Zoo
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 BANNED = {"$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "prefixItems", "format", "pattern", "title"}
 
 
@@ -21,7 +21,12 @@ async def _listed():
         return (await client.list_tools()).tools
 
 
-TOOLS = anyio.run(_listed)
+TOOLS = [tool.definition for tool in Tools(Zoo.builtin()).values()]
+
+
+def test_a_client_sees_what_the_solvers_say():
+    assert anyio.run(_listed) == TOOLS
+    assert {path.stem for path in DEFINITIONS.iterdir()} == {tool.name for tool in TOOLS}
 
 
 def nodes(schema):
@@ -33,7 +38,7 @@ def nodes(schema):
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda t: t.name)
 def test_golden(tool, request):
-    path = GOLDEN / f"{tool.name}.json"
+    path = DEFINITIONS / f"{tool.name}.json"
     shown = tool.model_dump(mode="json", exclude_none=True, by_alias=True)
     text = json.dumps(shown, indent=1, ensure_ascii=False) + "\n"
     if request.config.getoption("--update-golden"):
