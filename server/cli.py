@@ -175,7 +175,11 @@ def _sweep(parsed: argparse.Namespace) -> int:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
+    import gc
     import logging
+
+    # What is imported now stays until the end: no collection need look at it, while it comes in or later.
+    gc.disable()
 
     import anyio
 
@@ -187,6 +191,8 @@ def _serve(parsed: argparse.Namespace) -> int:
         server = build_server(_facts(parsed))
     except ZooError as error:
         return _complain(f"mlwalls: the zoo is not valid, so nothing was started:\n{error}")
+    gc.freeze()
+    gc.enable()
     if not parsed.http:
         anyio.run(serve_stdio, server)
         return OK

@@ -160,7 +160,7 @@ class Derivation:
         if not self.record:
             return Value(name, number, applied.equation.unit)
         value = Value(name, number, applied.unit())
-        self._check_finite(name, number, [(a.name, a.value) for a in applied.arguments])
+        self._check_finite(name, number, applied.arguments)
         self._add(Step(kind, name, value, applied, cite=cite or applied.equation.cite))
         return value
 
@@ -172,14 +172,14 @@ class Derivation:
         self.steps.append(step)
 
     @staticmethod
-    def _check_finite(name: str, number: Any, inputs: Sequence[tuple[str, Any]]) -> None:
+    def _check_finite(name: str, number: Any, inputs: Sequence[Value]) -> None:
         finite = (
             math.isfinite(number)
             if isinstance(number, (int, float))
             else all(math.isfinite(x) for x in number.ravel().tolist())
         )
         if not finite:
-            raise NonFiniteError(name, inputs)
+            raise NonFiniteError(name, [(v.name, v.value) for v in inputs])
 
     def step(self, name: str, applied: Applied, cite: tuple[str, ...] = ()) -> Value:
         """Compute `applied` and name the result."""
@@ -213,7 +213,7 @@ class Derivation:
             return Choice(value, None)
         if len({reduce_unit(o.unit) for o in options}) > 1:
             raise DerivationError(f"{name}: options in different units")
-        self._check_finite(name, number, [(o.name, o.value) for o in options])
+        self._check_finite(name, number, options)
         chosen: Any
         if isinstance(number, (int, float)):
             chosen = next(o.name for o in options if o.value == number)
@@ -334,7 +334,7 @@ class Derivation:
     def rerun(self, name: str, metric: Value, number: float, changes: Sequence[tuple[str, Applied]]) -> Value:
         """Record `metric` of the program run again with some names set: (name, what to set it to)."""
         value = Value(name, number, metric.unit)
-        self._check_finite(name, number, [(metric.name, metric.value)])
+        self._check_finite(name, number, [metric])
         self._add(Step("rerun", name, value, rule=_rerun_rule(metric, changes), options=_inputs_of(changes)))
         return value
 
@@ -348,7 +348,7 @@ class Derivation:
     ) -> Column:
         """Record such a figure for every row of a table; ``row`` among the names is the one that the row is called."""
         for row, number in numbers.items():
-            self._check_finite(f"{table.name}.{key}", number, [(metric.name, metric.value)])
+            self._check_finite(f"{table.name}.{key}", number, [metric])
             table.rows[row][key] = number
         table.units[key] = metric.unit
         rule = _rerun_rule(metric, changes)

@@ -126,9 +126,13 @@ class Equation:
             arguments += [None] * (len(self.parameters) - len(values))  # type: ignore[list-item]
             for name, value in named.items():
                 arguments[self._places[name]] = value
-        if len(arguments) != len(self.parameters) or any(not isinstance(a, Value) for a in arguments):
-            raise DerivationError(f"{self.name} takes values for ({', '.join(self.parameters)})")
-        return Applied(self, arguments)
+        for argument in arguments:
+            if not isinstance(argument, Value):
+                break
+        else:
+            if len(arguments) == len(self.parameters):
+                return Applied(self, arguments)
+        raise DerivationError(f"{self.name} takes values for ({', '.join(self.parameters)})")
 
     @property
     def template(self) -> Template:
@@ -170,11 +174,12 @@ class Applied:
         Raises:
             DerivationError: an argument has another unit than its parameter declares.
         """
-        key = tuple(None if isinstance(a, Column) and a.key not in a.table.units else a.unit for a in self.arguments)
         checked = self.equation._checked
-        if key not in checked:
-            checked[key] = self._check_units()
-        return checked[key]
+        key = tuple([None if isinstance(a, Column) and a.key not in a.table.units else a.unit for a in self.arguments])
+        unit = checked.get(key)
+        if unit is None:
+            unit = checked[key] = self._check_units()
+        return unit
 
     def _check_units(self) -> str:
         letters: dict[str, str] = {}
@@ -193,7 +198,7 @@ class Applied:
     def text(self) -> str:
         """Return the expression over the arguments' names."""
         equation = self.equation
-        names = tuple(argument.name for argument in self.arguments)
+        names = tuple([argument.name for argument in self.arguments])
         text = equation._texts.get(names)
         if text is None:
             text = equation.template.fill(dict(zip(equation.parameters, names, strict=True)))
