@@ -200,6 +200,13 @@ class Derivation:
             raise NonFiniteError(name, [(a.name, a.value) for a in applied.arguments]) from error
         return self._finish("sum", name, number, applied, cite)
 
+    def least(self, name: str, table: Table, applied: Applied) -> Value:
+        """Take the smallest of `applied` over the rows of a table."""
+        number = min(applied.evaluate_row(row) for row in table.rows.values())
+        value = Value(self.prefix + name, number, applied.unit())
+        self._add(Step("sum", value.name, value, applied, rule="min"))
+        return value
+
     def choose(
         self, name: str, rule: Literal["max", "min"], options: Sequence[Value], cite: tuple[str, ...] = ()
     ) -> Choice:

@@ -2,8 +2,10 @@
 
 The inverse of any solver: its own computation is run again with one of its numbers changed until a figure meets the target, one
 number at a time or several scaled together. Numbers of the work are bisected on arrays to 0.01 %; whole arguments (accelerators,
-servers, workers, batch) are resolved again, and the answer is the fewest that meets while one less does not. A condition that is
-not monotone is searched in a printed list. When nothing meets the target, the answer says how near it gets and what remains.
+servers, workers, batch) are resolved again, and the answer is the fewest that meets while one less does not. Where a figure adds
+up over replicas (sequences, tokens a second) and they take fewer accelerators than one tensor-parallel group, or no group does,
+the answer is so many replicas of so many. A condition that is not monotone is searched in a printed list. When nothing meets the
+target, the answer says how near it gets and what remains.
 
 Where the inner request has `hardware`, the accelerators of the zoo that meet the target follow, cheapest first.
 """
@@ -35,6 +37,7 @@ from mlwalls.solvers.inner import (
 from mlwalls.solvers.inverse_words import Inverse, InverseResult, present
 from mlwalls.solvers.meeting import hardware_rows
 from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.replicas import adds_up, planned, program_of, replica_rows
 from mlwalls.solvers.searching import MILLION, Found, Goal, Whole, search_factor, search_whole
 from mlwalls.solvers.slicing import inputs_of, steps_behind
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
@@ -92,7 +95,7 @@ def resolve(request: InverseSpecRequest, zoo: Zoo) -> Problem:
     metric = find_metric(inner, out, request.metric)
     value = out[metric.symbol]
     target = request.target * metric.factor
-    goal = Goal(metric.symbol, request.sense or _sense(value, target), target)
+    goal = Goal(metric.symbol, request.sense or _sense(inner, value, target), target)
     known, given = inner.problem.numbers, levers(inner)
     behind = inputs_of(steps_behind(inner.recorded()[1], [value.name]))
     by_argument = {lever.argument: symbol for symbol, lever in given.items()}
@@ -131,7 +134,9 @@ def resolve(request: InverseSpecRequest, zoo: Zoo) -> Problem:
     return Problem(structure, n, list(inner.problem.warnings), scenario, structure)
 
 
-def _sense(value: Value, target: float) -> Sense:
+def _sense(inner: Inner, value: Value, target: float) -> Sense:
+    if value.name in inner.solver.per_replica:
+        return "at_least"
     if reduce_unit(value.unit) in ("", "byte"):
         return "at_most" if value.value > target else "at_least"
     return default_sense(value)
@@ -274,7 +279,10 @@ def _whole(s: Structure, n: Numbers, d: Derivation, out: Inverse, lever: Lever, 
     """Search a whole argument; the program shown is the one at what was found, or as asked where nothing does."""
     symbol = s.symbols[0]
     found = search_whole(out.inner, goal, lever, lever.limits)
-    at = found.at or found.best or out.inner
+    plan = planned(out.inner, goal, lever) if adds_up(out.inner, goal, lever) else None
+    if plan is not None and found.number is not None and plan.best.accelerators >= found.number:
+        plan = None
+    at = found.at or (program_of(plan, goal) if plan else found.best) or out.inner
     shown = replace(at, problem=replace(at.problem, numbers=_outer_set(at.problem.numbers, n)))
     out.inner = shown
     figure, held, behind = _body(shown, s, n, d, out)
@@ -287,7 +295,9 @@ def _whole(s: Structure, n: Numbers, d: Derivation, out: Inverse, lever: Lever, 
             "need", own.value, own.unit, found.rule, own.name, f"{low}..{high}", condition, names=[own]
         )
         hardware_rows(shown, held, goal, d, out, figure, behind)
-    elif (part := _largest_part(shown.recorded()[1], figure.name)) is not None:
+    if plan is not None:
+        replica_rows(plan, symbol, held, d, out, figure, behind)
+    elif found.number is None and (part := _largest_part(shown.recorded()[1], figure.name)) is not None:
         out.part, out["part"] = part.name, part
     return out
 

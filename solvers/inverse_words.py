@@ -10,9 +10,11 @@ from pydantic import Field
 from mlwalls.solvers.derivation import Derivation, Table, Value
 from mlwalls.solvers.inner import Inner, Lever, Metric
 from mlwalls.solvers.meeting import Meets
+from mlwalls.solvers.replicas import Group, Plan
 from mlwalls.solvers.searching import Found, Goal, Whole
 from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
 from mlwalls.solvers.turning import kept_as_found
+from mlwalls.solvers.units import reduce_unit
 from mlwalls.solvers.words import figure, first, fit_result, seconds
 
 
@@ -30,6 +32,11 @@ class InverseResult(SolverResult):
     need_times: list[float] | None = None
     need_margin_percent: list[float] | None = Field(default=None, description="From the target.")
     need: int | None = None
+    need_accelerators: int | None = Field(default=None, description="Of all replicas.")
+    need_plan: str | None = None
+    group_size: list[int] | None = Field(default=None, description="Accelerators a replica.")
+    group_figure: list[float] | None = None
+    group_accelerators: list[int] | None = Field(default=None, description="Of as many replicas as it takes.")
     joint: float | None = None
     limit_value: float | None = Field(default=None, description="Nearest, when the target cannot be met.")
     limited_by: str | None = None
@@ -53,6 +60,8 @@ class Inverse(dict[str, Value]):
         self.lever: Lever | None = None
         self.meeting: list[Meets] | None = None
         self.hardware: Table | None = None
+        self.plan: Plan | None = None
+        self.groups: Table | None = None
         self.limited = self.part = ""
         self.kept: list[str] = []
 
@@ -76,8 +85,8 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     assert isinstance(out, Inverse) and out.shown is not None
     unit = out.metric.unit
     target = f"{figure(problem.numbers.target_figure.value, 4)} {unit}".rstrip()
-    what = f"{out.inner.solver.name}'s {out.metric.symbol} {out.goal.sense.replace('_', ' ')} {target}"
-    met = out.whole.number is not None if out.whole else bool(out.table) or bool(out.slack)
+    what = f"{out.inner.solver.name}'s {_spoken(out.metric.symbol)} {_spoken(out.goal.sense)} {target}"
+    met = bool(out.plan) or out.whole.number is not None if out.whole else bool(out.table) or bool(out.slack)
     if out.whole is not None:
         sentence = _whole_text(out, what)
     elif not met:
@@ -90,7 +99,8 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     if met and not shown.feasible and out.whole is None:
         sentence = f"{sentence} But the scenario itself is infeasible: {shown.verdict.split('. ')[0].rstrip('.')}."
     binding = Binding(shown.binding.slug, shown.binding.runner_up)
-    return Presentation(sentence, feasible, binding, _result(problem, out), kept_as_found(out.kept))
+    more = [warning for warning in out.inner.problem.warnings if warning not in problem.warnings]
+    return Presentation(sentence, feasible, binding, _result(problem, out), [*more, *kept_as_found(out.kept)])
 
 
 def _needs_text(problem: Problem, out: Inverse, what: str) -> str:
@@ -119,18 +129,54 @@ def _never(out: Inverse, what: str) -> str:
     return f"{what} cannot be met by {out.limited}: at any amount of it, it is still {still}{part}."
 
 
+def _spoken(name: str) -> str:
+    return name.removeprefix("n_").replace("_", " ")
+
+
+def _shown(out: Inverse, number: float) -> str:
+    """Print an SI number of the figure in the unit asked for."""
+    unit = {"per_s": "a second", "1/s": "a second"}.get(out.metric.unit, out.metric.unit)
+    return f"{figure(out.metric.shown(number), 4)} {unit}".rstrip()
+
+
 def _whole_text(out: Inverse, what: str) -> str:
     assert out.whole is not None and out.lever is not None
-    if out.whole.number is None:
-        near = f"{figure(first(out['base_value']), 4)} {out.metric.unit}".rstrip()
-        part = f", of which {out.part} is {quantity(first(out['part']), out['part'].unit)}" if out.part else ""
+    found, name = out.whole, _spoken(out.lever.argument)
+    counted = name.endswith("s") and not out.lever.listed
+    gives = _shown(out, first(out["base_value"]) * out.metric.factor)
+    if found.number is None:
+        if out.plan is not None:
+            return f"For {what}: {_replicas(out, out.plan.best)}{_one_group(out, out.plan)}."
+        part = ""
+        if out.part and reduce_unit(out["part"].unit):
+            part = f", of which {out.part} is {quantity(first(out['part']), out['part'].unit)}"
         span = f"{out.lever.limits[0]} to {out.lever.limits[1]:,}"
-        return f"No {out.lever.argument} from {span} meets {what}; the nearest gives {near}{part}."
-    edge = "at least" if out.whole.rule == "smallest" else "at most"
-    other = out.whole.number + (-1 if out.whole.rule == "smallest" else 1)
-    why = f" ({other}: {out.whole.next_is})" if out.whole.next_is else ""
-    at = f"{figure(first(out['base_value']), 4)} {out.metric.unit}".rstrip()
-    return f"For {what}: {out.lever.argument} {edge} {out.whole.number:,}, which gives {at}{why}."
+        return f"No {'number of ' * counted}{name} from {span} meets {what}; the nearest gives {gives}{part}."
+    edge = "at least" if found.rule == "smallest" else "at most"
+    other = found.number + (-1 if found.rule == "smallest" else 1)
+    why = f" (not {other:,}: {found.next_is.removeprefix(f'{out.lever.argument}: ')})" if found.next_is else ""
+    value = f"{edge} {found.number:,} {name}, which give" if counted else f"{name} {edge} {found.number:,}, which gives"
+    if counted and found.number == 1 and found.rule == "smallest":
+        value = f"1 {name[:-1]} is enough and gives"
+    text = f"For {what}: {value} {gives}{why}."
+    return f"{text} Where replicas do, fewer are enough: {_replicas(out, out.plan.best)}." if out.plan else text
+
+
+def _replicas(out: Inverse, best: Group) -> str:
+    each = _shown(out, best.figure)
+    if best.replicas == 1:
+        return f"{best.size:,} accelerators as one group, which gives {each}"
+    group = "one" if best.size == 1 else f"{best.size:,}"
+    return f"{best.accelerators:,} accelerators, as {best.replicas:,} replicas of {group} with {each} each"
+
+
+def _one_group(out: Inverse, plan: Plan) -> str:
+    """Say among how many sizes that is the fewest, and how far one group goes."""
+    most = max(plan.groups, key=lambda g: g.figure)
+    if len(plan.groups) == 1:
+        return ", the only size of group that holds it"
+    alone = f"one group alone gives at most {_shown(out, most.figure)}, with {most.size:,}"
+    return f", the fewest of {len(plan.groups)} group sizes that hold it; {alone}"
 
 
 def _hardware_text(out: Inverse) -> str:
@@ -167,6 +213,13 @@ def _result(problem: Problem, out: Inverse) -> InverseResult:
             extra["need_margin_percent"] = [float(f"{100 * cells['margin']:.6g}") for cells in rows.values()]
     if out.part:
         extra["limited_by"] = out.part
+    if out.plan is not None and out.groups is not None:
+        best, groups = out.plan.best, list(out.groups.rows.values())
+        extra["need_accelerators"] = best.accelerators
+        extra["need_plan"] = f"{best.replicas} x {best.size}"
+        extra["group_size"] = [int(cells["size"]) for cells in groups]
+        extra["group_figure"] = [float(f"{cells['figure']:.6g}") for cells in groups]
+        extra["group_accelerators"] = [int(cells["accelerators"]) for cells in groups]
     if out.meeting is not None:
         extra["hardware_meeting"] = f"{len(out.meeting)} of {len(out.inner.zoo.entries('hardware'))}"
     if out.hardware is not None and out.meeting:

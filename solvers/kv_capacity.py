@@ -399,5 +399,6 @@ SOLVER = Solver(
     resolve=resolve,
     compute=compute,
     present=present,
+    per_replica=frozenset({"max_sequences", "cache", "throughput"}),
     example={"model": "llama-3.1-8b", "hardware": "h100", "seq_len": 8192},
 )

@@ -58,7 +58,7 @@ def hardware_rows(
     for m in shown:
         stem = re.sub(r"\W", "_", m.entry.id)
         cells = {
-            symbol: _renamed(m.differs[symbol], f"{stem}_{symbol}") if symbol in m.differs else own[symbol]
+            symbol: renamed(m.differs[symbol], f"{stem}_{symbol}") if symbol in m.differs else own[symbol]
             for symbol in columns
         }
         table.row(stem, **cells)
@@ -71,7 +71,8 @@ def hardware_rows(
     out.hardware = table
 
 
-def _renamed(value: Value, name: str) -> Value:
+def renamed(value: Value, name: str) -> Value:
+    """Return the same number under another name."""
     return Value(name, value.value, value.unit, value.origin)
 
 

@@ -289,5 +289,6 @@ SOLVER = Solver(
     resolve=resolve,
     compute=compute,
     present=present,
+    per_replica=frozenset({"batch_fitting", "base_batch_fitting"}),
     example={"model": "llama-3.1-8b", "hardware": "h100", "scheme": "w4a16"},
 )

@@ -155,7 +155,8 @@ class _Lines:
             arrow = step.chosen if isinstance(step.chosen, str) else f"[{','.join(step.chosen)}]"
             names = ",".join(option.name for option in step.options)
             return f"{step.name} = {step.rule}({names}) = {number}{tail} -> {arrow}"
-        return f"{step.name} = {f'sum({text})' if step.kind == 'sum' else text} = {number}{tail}"
+        expression = f"{step.rule or 'sum'}({text})" if step.kind == "sum" else text
+        return f"{step.name} = {expression} = {number}{tail}"
 
 
 def _applications(derivation: Derivation) -> Iterator[Applied | Value]:

@@ -213,6 +213,7 @@ SOLVER = Solver(
     resolve=resolve,
     compute=compute,
     present=present,
+    per_replica=frozenset({"throughput"}),
     example={
         "model": "llama-3.1-8b",
         "hardware": "h100",

@@ -17,6 +17,8 @@ GRID, COARSE = 241, 61
 LISTED = 33
 SHARE = 1e-4
 MOST_WHOLE = 1 << 20
+# Arguments of which fewer are cheaper: one that does is the answer, however many would do too.
+BOUGHT = frozenset({"n_accelerators", "n_systems", "servers", "hosts", "cpu_workers"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def search_whole(inner: Inner, goal: Goal, lever: Lever, limits: tuple[int, int]
     if not any(good):
         reached = [made for made in (at(number)[1] for number in grid) if made is not None]
         return Whole("smallest", None, best=min(reached, key=lambda i: _distance(i, goal), default=None))
-    if good[0] and not all(good):
+    if good[0] and not all(good) and lever.argument not in BOUGHT:
         first_bad = good.index(False)
         found = _between(grid[first_bad - 1], grid[first_bad], lambda k: at(k)[0])
         return Whole("largest", found, at(found)[1], at(found + 1)[2])

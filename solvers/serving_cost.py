@@ -212,5 +212,6 @@ SOLVER = Solver(
     resolve=resolve,
     compute=compute,
     present=present,
+    per_replica=frozenset({"rate", "concurrency"}),
     example={"model": "llama-3.1-70b", "hardware": "h100", "n_accelerators": 4, "tpot_ms": 40},
 )

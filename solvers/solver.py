@@ -114,6 +114,7 @@ class Solver:
         resolve, compute, present: see the module docstring.
         example: arguments of a call that works, shown in errors and docs.
         slow: whether a call may take longer than a few milliseconds.
+        per_replica: figures that add up over copies of the accelerators asked about, each with work of its own.
         sources: works that it cites beside those of the zoo's bibliography: id to title, year, url.
         analysis: whether it asks other solvers, and so cannot itself be asked about.
     """
@@ -130,6 +131,7 @@ class Solver:
     example: Mapping[str, Any]
     slow: bool = False
     analysis: bool = False
+    per_replica: frozenset[str] = frozenset()
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     ENTRY_POINTS: ClassVar[str] = "mlwalls.solvers"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlwalls.solvers.derivation import equation
 from mlwalls.solvers.equations.cost import HOUR
-from mlwalls.solvers.functions import absolute, log
+from mlwalls.solvers.functions import absolute, ceil, log
 
 
 @equation("T", value="T")
@@ -53,6 +53,12 @@ def strength_ratio(a, b):
 def left(used):
     """Share of a bound that is not used; below 0, by how much it is passed."""
     return 1 - used
+
+
+@equation("", goal="T", each="T")
+def copies(goal, each):
+    """Copies of something that together reach a goal, where each adds as much."""
+    return ceil(goal / each)
 
 
 @equation("FLOP", peak="FLOP/s", time="s", cite="kaplan2020")

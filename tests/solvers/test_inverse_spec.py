@@ -167,7 +167,8 @@ def test_fewest_accelerators_hold_and_meet(ask):
         solve_for=["n_accelerators"],
     )
     assert answer["result"]["need"] == 4
-    assert "3: n_accelerators: 3 does not divide" in answer["verdict"]
+    assert "at least 4 accelerators" in answer["verdict"]
+    assert "(not 3: 3 does not divide" in answer["verdict"]
     assert answer["feasible"] is True
 
 
@@ -304,6 +305,7 @@ def test_outer_names_are_not_those_of_any_solver(zoo, tool):
         "step_up",
     }
     outer |= {"step_down", "finite_step", "strongest", "second_strongest", "elasticity_ratio", "next_change", "at_turn"}
+    outer |= {"group", "need_accelerators"}
     outer |= {"below_turn", "above_turn", "elasticity_below", "elasticity_above", "best_value", "best_against"}
     extra = {"tail_latency": ["target_wait_s=0.5"], "kv_capacity": ["concurrency=8", "speed=true"]}
     for more in ([], extra.get(tool, [])):
@@ -361,3 +363,101 @@ def test_hardware_for_a_count_is_counted_too(ask):
     assert "USD each" in answer["verdict"]
     one = ask("inverse_spec", **{**call, "solve_for": ["bandwidth"]}, metric="floor_ms", target=60)
     assert "of them" not in one["verdict"]
+
+
+H100S = ["model=llama-3.1-70b", "hardware=h100", "seq_len=4096"]
+
+
+def held(ask, size):
+    """Sequences that one group holds, by an ordinary call; none where it does not start."""
+    try:
+        answer = ask("kv_capacity", model="llama-3.1-70b", hardware="h100", seq_len=4096, n_accelerators=size)
+    except CallError:
+        return 0
+    return answer["result"]["max_sequences"] if answer["feasible"] else 0
+
+
+@pytest.mark.parametrize("target", [500, 1000, 12345])
+def test_replicas_where_no_group_holds_so_many(ask, target):
+    """k replicas of g accelerators, the fewest of all sizes: by hand over every g that divides 64 heads."""
+    answer = checked_answer(
+        ask, tool="kv_capacity", scenario=H100S, metric="max_sequences", target=target, solve_for=["n_accelerators"]
+    )
+    by_hand = {g: math.ceil(target / each) * g for g in (1, 2, 4, 8, 16, 32, 64) if (each := held(ask, g))}
+    best = min(by_hand.values())
+    result = answer["result"]
+    assert answer["feasible"] is True
+    assert result["need_accelerators"] == best
+    assert dict(zip(result["group_size"], result["group_accelerators"], strict=True)) == by_hand
+    replicas, size = (int(x) for x in result["need_plan"].split(" x "))
+    assert replicas * size == best
+    assert replicas * held(ask, size) >= target > (replicas - 1) * held(ask, size)
+    assert f"{replicas} replicas of {size}" in answer["verdict"]
+    assert "need" not in result
+
+
+def test_replicas_stand_beside_one_group_where_they_take_fewer(ask):
+    answer = checked_answer(
+        ask,
+        tool="roofline",
+        scenario=["model=llama-3.1-70b", "hardware=h100"],
+        metric="throughput_tokens_per_s",
+        target=100,
+        solve_for=["n_accelerators"],
+    )
+    result = answer["result"]
+    each = ask("roofline", model="llama-3.1-70b", hardware="h100", n_accelerators=2)["result"]
+    assert result["need"] == 16
+    assert result["need_accelerators"] == 2 * math.ceil(100 / each["throughput_tokens_per_s"]) < 16
+    assert "at least 16 accelerators" in answer["verdict"]
+    assert "Where replicas do, fewer are enough" in answer["verdict"]
+
+
+def test_one_group_that_is_cheapest_has_no_replicas(ask):
+    # 4 hold 109 and 8 hold 324 sequences: three fours would be twelve.
+    answer = checked_answer(
+        ask, tool="kv_capacity", scenario=H100S, metric="max_sequences", target=300, solve_for=["n_accelerators"]
+    )
+    assert answer["result"]["need"] == 8
+    assert "replica" not in answer["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "scenario"),
+    [
+        ("expected_ms", ["model=llama-3.1-70b", "hardware=h100"]),
+        ("throughput_tokens_per_s", ["model=llama-3.1-8b", "hardware=h100", "phase=training"]),
+    ],
+)
+def test_what_does_not_add_up_over_replicas_has_none(ask, metric, scenario):
+    """A latency is no shorter beside another replica; replicas of a training step exchange gradients."""
+    answer = checked_answer(
+        ask,
+        tool="roofline",
+        scenario=scenario,
+        metric=metric,
+        target=1e-6 if metric == "expected_ms" else 1e9,
+        solve_for=["n_accelerators"],
+    )
+    assert answer["feasible"] is False
+    assert "need_accelerators" not in answer["result"]
+    assert answer["verdict"].startswith("No number of accelerators from 1 to 1,024 meets roofline's")
+
+
+def test_a_count_says_no_part_of_itself(ask):
+    # Of 1e29 sequences no replicas are planned; "of which blocks" would be no part of a count.
+    answer = checked_answer(
+        ask, tool="kv_capacity", scenario=H100S, metric="max_sequences", target=1e29, solve_for=["n_accelerators"]
+    )
+    assert answer["feasible"] is False
+    assert "of which" not in answer["verdict"]
+
+
+def test_one_that_is_enough_is_the_fewest(ask):
+    # Llama-3.1-8B in 16 bit is 16 GB: one H100 holds it, and 32 would meet the target too.
+    scenario = ["model=llama-3.1-8b", "hardware=h100", "seq_len=4096"]
+    answer = checked_answer(
+        ask, tool="kv_capacity", scenario=scenario, metric="max_sequences", target=50, solve_for=["n_accelerators"]
+    )
+    assert answer["result"]["need"] == 1
+    assert "1 accelerator is enough" in answer["verdict"]
