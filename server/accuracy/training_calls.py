@@ -54,7 +54,7 @@ HARDWARE = (
     (r"a100", "nvidia-a100-sxm-80gb"),
     (r"h100(?!nvl|pcie)|h800", "nvidia-h100-sxm-80gb"),
     (r"h200", "nvidia-h200-sxm-141gb"),
-    (r"b200", "nvidia-b200-sxm-180gb"),
+    (r"(?<!g)b200", "nvidia-b200-sxm-180gb"),
     (r"v100", "nvidia-v100-sxm2-32gb"),
 )
 # What a row says of its chip beyond the name, as numbers of the calculation.
@@ -77,6 +77,7 @@ SYNONYMS = {
     "tokens_per_batch": ("global_batch_tokens", "batch_tokens"),
 }
 WIDEST = 1_000_000
+EXPERTS = ("experts", "experts_per_token", "expert_ffn", "shared_ffn")
 SAID = {"compile": "fused=0.5", "async_tp": "w_tp=0.65"}
 STATED = {"tp", "pp", "cp", "ep", "fsdp", "sharding", "parallel", "zero"}
 
@@ -196,8 +197,12 @@ def _shape(inputs: Inputs, source: str, wanted: float, call: Call) -> dict[str, 
     elif "ffn" in inputs:
         shape["gated_ffn"] = inputs["ffn"] != 4 * h
     attention = (2 * shape["heads"] + 2 * shape["kv_heads"]) * shape["head_dim"]
-    products = layers * h * (attention + (3 if shape["gated_ffn"] else 2) * shape["ffn"])
-    untied = 2 if "ffn" in inputs else 1
+    width = shape["ffn"]
+    if "experts" in inputs:
+        shape |= {name: int(inputs.get(name, 0)) for name in EXPERTS} | {"gated_ffn": True}
+        width = shape["experts"] * shape["expert_ffn"] + shape["shared_ffn"]
+    products = layers * h * (attention + (3 if shape["gated_ffn"] else 2) * width)
+    untied = 2 if {"ffn", "experts"} & inputs.keys() else 1
     shape |= {"tied": untied == 1, "parameters": products + untied * shape["vocab"] * h}
     return shape
 
@@ -212,10 +217,17 @@ def _entry(shape: Mapping[str, Any]) -> str:
     config = "".join(
         f"  {k}: {shape[k]}\n" for k in ("layers", "d_model", "heads", "kv_heads", "head_dim", "ffn", "vocab")
     )
+    moe = ""
+    if "experts" in shape:
+        moe = (
+            f"moe:\n  source: korthikanti2022\n  experts: {shape['experts']}\n"
+            f"  experts_per_token: {shape['experts_per_token']}\n  ffn: {shape['expert_ffn']}\n  layers: {shape['layers']}\n"
+        )
+        moe += f"  shared_ffn: {shape['shared_ffn']}\n" if shape["shared_ffn"] else ""
     return (
         "kind: models\nid: row\nname: row\ntype: language\n"
         f"parameters: {{value: {shape['parameters']}, source: korthikanti2022}}\nconfig:\n  source: korthikanti2022\n{config}"
-        f"  gated_ffn: {str(shape['gated_ffn']).lower()}\n  tied_embeddings: {str(shape['tied']).lower()}\n"
+        f"  gated_ffn: {str(shape['gated_ffn']).lower()}\n  tied_embeddings: {str(shape['tied']).lower()}\n{moe}"
     )
 
 
@@ -248,7 +260,7 @@ def call_of(row: Mapping[str, Any], zoo: Zoo) -> Call:
     sets += [text for name, text in SAID.items() if inputs.get(name)]
     if "MegaScale" in source and "framework" not in inputs:
         sets.append("w_tp=0.65")
-    if "Omni-Path" in str(inputs.get("interconnect", "")):
+    if re.search(r"Omni-Path|400 ?Gb/s per node", str(inputs.get("interconnect", ""))):
         sets.append("nic=6.25e9")
     if not STATED & inputs.keys():
         a["global_batch"] = _batch(inputs, 1, count, a["seq_len"], call)
@@ -303,7 +315,7 @@ def _count(active: float, kind: str, call: Call) -> int:
 
 def _options(inputs: Inputs, source: str, old: bool) -> list[str]:
     options = ["fp8"] if "fp8" in str(inputs.get("precision", "")) or "DeepSeek-V3" in source else []
-    if "NeMo framework" in source or "DeepSeek-V3" in source:
+    if "NeMo framework" in source or "Megatron Core" in source or "Megatron-Core" in source or "DeepSeek-V3" in source:
         options.append("tuned")
     if old:
         options.append("no_flash")
