@@ -77,63 +77,61 @@ def test_every_option_that_the_pages_name_exists(name):
             _parser().parse_args(words)
 
 
-# The registry's published rules for an entry (server.json of 2025-12-11), as far as this entry uses them.
-RULES = {
-    "type": "object",
-    "required": ["$schema", "name", "description", "version", "packages"],
-    "additionalProperties": False,
-    "properties": {
-        "$schema": {"const": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"},
-        "name": {"type": "string", "minLength": 3, "maxLength": 200, "pattern": "^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$"},
-        "title": {"type": "string", "minLength": 1, "maxLength": 100},
-        "description": {"type": "string", "minLength": 1, "maxLength": 100},
-        "version": {"type": "string", "maxLength": 255, "pattern": r"^[0-9]+\.[0-9]+\.[0-9]+$"},
-        "packages": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["registryType", "identifier", "version", "transport"],
-                "additionalProperties": False,
-                "properties": {
-                    "registryType": {"enum": ["npm", "pypi", "oci", "nuget", "mcpb"]},
-                    "identifier": {"type": "string"},
-                    "version": {"type": "string", "minLength": 1, "not": {"const": "latest"}},
-                    "runtimeHint": {"enum": ["npx", "uvx", "docker", "dnx"]},
-                    "transport": {
-                        "type": "object",
-                        "required": ["type"],
-                        "properties": {"type": {"const": "stdio"}},
-                        "additionalProperties": False,
-                    },
-                    "environmentVariables": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["name"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "name": {"type": "string"},
-                                "description": {"type": "string"},
-                                "format": {"enum": ["string", "number", "boolean", "filepath"]},
-                                "isRequired": {"type": "boolean"},
-                                "isSecret": {"type": "boolean"},
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
+SCHEMAS = Path(__file__).parent / "schemas"
+REGISTRY = json.loads((SCHEMAS / "registry-server-2025-12-11.schema.json").read_text(encoding="utf-8"))
+BUNDLES = json.loads((SCHEMAS / "mcpb-manifest-v0.4.schema.json").read_text(encoding="utf-8"))
 
 
-def test_the_registry_entry_is_valid_and_says_the_same_as_the_project():
+def named(schema):
+    """Return every field that a definition of the registry's schema names: it lets unknown ones pass, misspelt ones too."""
+    names = set(schema.get("properties", ()))
+    for part in (*schema.get("allOf", ()), *schema.get("anyOf", ())):
+        names |= named(REGISTRY["definitions"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part)
+    return names
+
+
+def registry_faults(entry):
+    """Return what the registry's schema finds in an entry, and the fields that it does not know."""
+    defined = {name: named(schema) for name, schema in REGISTRY["definitions"].items()}
+    faults = [error.message for error in jsonschema.Draft7Validator(REGISTRY).iter_errors(entry)]
+    faults += sorted(set(entry) - defined["ServerDetail"])
+    for package in entry.get("packages", ()):
+        faults += sorted(set(package) - defined["Package"])
+        faults += sorted(set(package.get("transport", ())) - defined["LocalTransport"])
+        for variable in package.get("environmentVariables", ()):
+            faults += sorted(set(variable) - defined["KeyValueInput"])
+    return faults
+
+
+def test_the_registry_entry_satisfies_the_registrys_schema_and_says_the_same_as_the_project():
     entry = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))
-    jsonschema.validate(entry, RULES)
+    assert registry_faults(entry) == []
+    assert entry["$schema"] == REGISTRY["$id"]
     assert entry["version"] == PROJECT["version"] == entry["packages"][0]["version"]
     assert entry["packages"][0]["identifier"] == PROJECT["name"]
-    assert f"mcp-name: {entry['name']}" in TEXTS["README.md"]
+    assert f"mcp-name: {entry['name']}" in TEXTS["README.md"]  # how the registry knows who owns a package of PyPI
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("name",), "mlwalls"),  # no namespace
+        (("description",), "x" * 101),
+        (("version",), None),
+        (("packages", 0, "version"), "latest"),
+        (("packages", 0, "transport"), {"type": "pipe"}),
+        (("packages", 0, "registry_type"), "pypi"),  # the spelling of before 2025-09-16
+        (("packages", 0, "environmentVariables", 0, "format"), "path"),
+        (("packages", 0, "environmentVariables", 0, "required"), True),
+    ],
+)
+def test_the_registrys_schema_refuses_what_is_wrong(path, value):
+    entry = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))
+    place = entry
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    assert registry_faults(entry)
 
 
 def test_the_bundle_holds_the_project_and_a_true_manifest():
@@ -143,6 +141,7 @@ def test_the_bundle_holds_the_project_and_a_true_manifest():
     assert one.getvalue() == two.getvalue()
     packed = zipfile.ZipFile(one)
     manifest = json.loads(packed.read("manifest.json"))
+    assert [error.message for error in jsonschema.Draft7Validator(BUNDLES).iter_errors(manifest)] == []
     assert manifest["manifest_version"] == "0.4" and manifest["server"]["type"] == "uv"
     assert {tool["name"] for tool in manifest["tools"]} == {*solvers(), "find_in_zoo"}
     assert manifest["version"] == PROJECT["version"]
