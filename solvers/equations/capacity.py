@@ -174,6 +174,12 @@ def sequence_with_state(length, token, state):
     return length * token + state
 
 
+@equation("byte", token="byte")
+def bytes_of_blocks(blocks, block, token):
+    """Bytes of so many blocks."""
+    return blocks * block * token
+
+
 @equation("", pool="byte", sequence="byte", wall="batching", cite="kwon2023")
 def sequences_in(pool, sequence):
     """Whole sequences that fit."""
