@@ -8,9 +8,10 @@ from typing import Literal
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import collectives as net
 from mlwalls.solvers.equations import common, operators
+from mlwalls.solvers.equations import experts as moe
 from mlwalls.solvers.equations import fleet as eq
-from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.equations import training as train
+from mlwalls.solvers.fleet_experts import bind_experts, expert_exchange, routed_products
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
 
@@ -53,6 +54,7 @@ class Structure:
     gain: bool = False
     fused: bool = False
     hidden_tp: bool = False
+    hidden_ep: bool = False
     dropout: bool = False
     run: bool = False
     priced: bool = False
@@ -105,7 +107,7 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
     hidden = d.step("hidden", eq.hidden_bytes(m, n.d_model)) if s.tp or s.pp else None
     inside = d.step("inside", net.inside_bandwidth(n.link, n.eta_ring)) if s.tp or s.dp else None
     chi = d.step("chi_in", net.chi_of_link(n.chi, n.link)) if s.tp or s.dp else None
-    talk = _talk(s, n, d, m, hidden, inside, chi)
+    talk = _talk(s, n, d, hidden, inside, chi, layer.copies)
     again = _again(s, d, layer)
     extra = [part for part in (again, talk) if part is not None]
     both = d.step("extra", common.sum_of_two(*extra)) if len(extra) == 2 else extra[0] if extra else None
@@ -167,10 +169,7 @@ def _shape(s: Structure, n: Numbers, d: Derivation) -> Numbers:
     """Bind the widths that follow from the model: mean MLP width, routed parameters, attention span, head size."""
     if s.shape.moe:
         law = train.active_ffn(n.moe_layers, n.top_k, n.expert_ffn, n.shared_ffn, n.dense_layers, n.ffn, n.layers)
-        n = n.bound("width", d.step("width", law))
-        if s.ep:
-            routed = memory_eq.routed_parameters(n.moe_layers, n.experts, n.matrices, n.d_model, n.expert_ffn)
-            n = n.bound("routed", d.step("routed", routed))
+        n = bind_experts(n.bound("width", d.step("width", law)), d, s.ep)
     else:
         n = n.bound("width", n.ffn)
     span = n.context
@@ -211,6 +210,7 @@ class _Layer:
     matmuls: Value
     kept: Value
     scores: Value | None
+    copies: Value | None
 
 
 def _layer(
@@ -221,9 +221,14 @@ def _layer(
         stored = d.step("stored_block", eq.block_width(n.heads, n.heads, n.core, n.matrices, n.width))
     else:
         width = stored = d.step("block", eq.block_width(n.heads, n.kv_heads, n.core, n.matrices, n.width))
-    gemms = d.step("gemms", eq.gemm_step(m, n.d_model, width, n.tp, rate, memory))
+    copies = None
     if s.shape.moe:
-        gemms = d.step("gemms_grouped", eq.times(n.x_moe, gemms))
+        copies, routed = routed_products(n, d, m, rate, memory)
+        dense = d.step("dense", eq.without_routed(width, n.matrices, n.width, n.rest))
+        plain = d.step("gemms", eq.gemm_step(m, n.d_model, dense, n.tp, rate, memory))
+        gemms = d.step("gemms_all", common.sum_of_two(plain, routed))
+    else:
+        gemms = d.step("gemms", eq.gemm_step(m, n.d_model, width, n.tp, rate, memory))
     redo = s.recompute in ("half", "full")
     forward = d.step("forward", eq.gemm_forward(m, n.d_model, width, n.tp, rate, memory)) if redo else None
     matmuls = d.step("matmuls", eq.matmul_parameters(width, n.d_model))
@@ -245,7 +250,7 @@ def _layer(
         scores = d.step("scores", eq.kept_scores(n.heads, n.context, n.dropout, n.tp, n.cp if s.cp else n.one))
         softmax = d.step("softmax", eq.elementwise(kappa, m, scores, memory))
         elements = d.step("elements_all", common.sum_of_two(elements, softmax))
-    return _Layer(gemms, attend, elements, forward, softmax, matmuls, kept, scores)
+    return _Layer(gemms, attend, elements, forward, softmax, matmuls, kept, scores, copies)
 
 
 def _latent(s: Structure, n: Numbers, d: Derivation) -> Value:
@@ -272,12 +277,21 @@ def _again(s: Structure, d: Derivation, layer: _Layer) -> Value | None:
 
 
 def _talk(
-    s: Structure, n: Numbers, d: Derivation, m: Value, hidden: Value | None, inside: Value | None, chi: Value | None
+    s: Structure,
+    n: Numbers,
+    d: Derivation,
+    hidden: Value | None,
+    inside: Value | None,
+    chi: Value | None,
+    copies: Value | None,
 ) -> Value | None:
     """Step out tensor-, context- and expert-parallel communication of one layer."""
     talk: Value | None = None
     if inside is None or chi is None:
         return None
+    count = n.all_reduces
+    if s.tp and copies is not None:
+        count = d.step("reductions", moe.block_reductions(count, n.moe_layers, n.layers))
     if s.tp and hidden is not None:
         within = inside
         if s.switch:
@@ -289,10 +303,10 @@ def _talk(
             latency = d.step("tp_latency", net.ring_latency(n.two, n.tp, nodes, chi, n.chi, n.hop_across))
             bandwidth = d.step("tp_bandwidth", net.group_bandwidth(nodes, within, n.eta_net, n.nic, n.tp))
             once = d.step("tp_once", net.collective(n.two, n.tp, latency, hidden, bandwidth))
-            talk = d.step("tp_time", net.several(n.all_reduces, once))
+            talk = d.step("tp_time", net.several(count, once))
         else:
             law = net.tensor_parallel if s.tp == "all" else net.tensor_parallel_any
-            talk = d.step("tp_time", law(n.all_reduces, n.tp, chi, hidden, within))
+            talk = d.step("tp_time", law(count, n.tp, chi, hidden, within))
         if s.hidden_tp:
             talk = d.step("tp_exposed", net.unhidden(talk, n.w_tp))
     if s.cp:
@@ -304,16 +318,15 @@ def _talk(
         once = d.step("cp_once", net.collective(n.one, n.cp, latency, gathered, bandwidth))
         extra = d.step("cp_time", net.several(n.cp_gathers, once))
         talk = extra if talk is None else d.step("tp_cp", common.sum_of_two(talk, extra))
-    if s.shape.moe and s.ep:
-        sent = net.all_to_all(n.ep, m, n.tp, n.d_model, n.top_k, n.domain, inside, n.eta_net, n.nic, n.w_dp)
-        extra = d.step("ep_time", sent)
+    if copies is not None and (s.ep or s.tp):
+        extra = expert_exchange(n, d, copies, inside, s.hidden_ep)
         talk = extra if talk is None else d.step("talk", common.sum_of_two(talk, extra))
     return talk
 
 
 def _own(s: Structure, n: Numbers, d: Derivation) -> Value:
     if s.shape.moe and s.ep:
-        return d.step("own", net.own_parameters_experts(n.parameters, n.routed, n.ep, n.tp, n.pp))
+        return d.step("own", moe.own_parameters(n.parameters, n.routed, n.ep, n.etp, n.tp, n.pp))
     return d.step("own", net.own_parameters(n.parameters, n.tp, n.pp))
 
 

@@ -6,7 +6,9 @@ collectives in every layer, 1F1B or interleaved pipelines [Narayanan 2021], data
 2022], counted for the layer at hand. Constants are fitted on published training runs (zoo/calibration/training).
 
 Sizes of the plan that are not given are searched; so are recomputation and sharding (ZeRO; 3 is FSDP). Context-parallel (`cp`),
-expert-parallel (`ep`) and interleaving (`interleave`) sizes are given with `set`. The waterfall is in seconds of a delivered step
+expert-parallel (`ep`) and interleaving (`interleave`) sizes are given with `set`. Experts are mapped on their own, over
+tensor-parallel ranks too [Liu 2025]: `expert_tp` splits each, `dispatch=2` sends every copy of a token between domains, `w_ep` is
+the share of the dispatch that hides. The waterfall is in seconds of a delivered step
 and adds up. `tuned` takes the constants of NVIDIA's NeMo on Hopper: newer attention, 8-bit products as good as 16-bit ones,
 overlapped tensor-parallel traffic.
 
@@ -17,7 +19,7 @@ A run's range reaches from the near end of the step's to published campaigns': 8
 plans are not searched, so that the far end is exp(0.81) beyond. Its price is that of on-demand listings.
 
 Not modelled: framework quality (1.3x between published runs of equal plans) beyond `tuned`, congestion and topology, imbalance
-of experts beyond a factor, data loading, evaluation, silent corruption, offloading.
+of experts, data loading, evaluation, silent corruption, offloading.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations import experts as moe
 from mlwalls.solvers.equations import fleet_memory as eq
 from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.fleet_compute import StepTimes, Structure
@@ -64,7 +65,7 @@ def _stage(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> tuple[Value
     plain = eq.stage_of_pipeline if s.pp == "all" else eq.stage_parameters
     sizes = (n.wide_matrices, n.pp, n.vocab, n.d_model, n.tp)
     if s.shape.moe and s.ep:
-        own = d.step("stage", eq.stage_parameters_experts(n.parameters, n.routed, n.ep, *sizes))
+        own = d.step("stage", moe.stage_parameters(n.parameters, n.routed, n.ep, n.etp, *sizes))
         return own, d.step("stage_all", plain(n.parameters, *sizes)) if s.zero else own
     own = d.step("stage", plain(n.parameters, *sizes)) if s.pp else t.own
     return own, own

@@ -20,8 +20,6 @@ BEST_SHAPE = {"ampere": 0.869, "hopper": 0.803, "blackwell": 0.776}
 MESH = ("cdna2", "cdna3", "cdna4")
 FLASH_GAIN = {"ampere": 1.6, "tpu": 2.0}
 CONSTANTS = ("s_gemm", "kappa", "eta_fa", "eta_hbm", "w_dp", "eta_net", "align", "imb", "sigma", "chi")
-# Symbols that are left out of the work unless they are set.
-OPTIONAL = ("dropout", "w_tp", "fused")
 
 
 def fixed_numbers(
@@ -53,7 +51,10 @@ def fixed_numbers(
     for name in CONSTANTS:
         n.calibrated(constants, f"{name}_tuned" if tuned and name == "eta_fa" else name, name)
     if shape.moe:
-        n.calibrated(constants, "x_moe")
+        n.calibrated(constants, "route_bytes")
+        n.assumed("w_ep", 0, 0, 1, source="cal_training")
+        n.defined("expert_tp", 1)
+        n.defined("dispatch", 1)
     n.calibrated(constants, "eta_nvlink", "eta_ring")
     for name in ("eta_switch", "eta_mesh"):
         n.calibrated(constants, name)
@@ -84,15 +85,12 @@ def fixed_numbers(
     n.defined("hop_across", 9.6e-6, "s", "nccl")
     n.defined("two", 2)
     n.defined("cp_gathers", 3)
-    n.calibrated(calibration("training")["intervals"], "step_time", "spread")
-    outside = []
-    if shape.moe:
-        outside.append("no mixture of experts")
-    if hardware.id not in calibration("training")["domain"]["hardware"]:
-        outside.append(f"no run on {hardware.name}")
+    n.calibrated(calibration("training")["intervals"], "experts" if shape.moe else "step_time", "spread")
+    outside = hardware.id not in calibration("training")["domain"]["experts" if shape.moe else "hardware"]
     if outside:
         n.assumed("widen", 2, 1, 3, source="cal_training")
-        warnings.append(f"extrapolated: {' and '.join(outside)} among the runs fitted; the range is twice as wide")
+        runs = "runs with experts" if shape.moe else "runs"
+        warnings.append(f"extrapolated: no {runs} on {hardware.name} among those fitted; the range is twice as wide")
     whole = "no_sequence_parallel" in options
     return Structure(
         shape,
@@ -107,8 +105,9 @@ def fixed_numbers(
         gain=gain != 1 or "flash_gain" in touched,
         fused=tpu or "fused" in touched,
         hidden_tp=tuned or "w_tp" in touched,
+        hidden_ep="w_ep" in touched,
         dropout="dropout" in touched,
-        outside=bool(outside),
+        outside=outside,
     )
 
 

@@ -108,7 +108,7 @@ def possible(m: Model, given: Given) -> Iterator[tuple[int, ...]]:
             continue
         dp = m.accelerators // inner
         for ep, batch in product(o["ep"], o["microbatch"]):
-            if (dp * cp) % ep or m.global_batch % (dp * batch):
+            if (tp * dp * cp) % ep or m.global_batch % (dp * batch):
                 continue
             steps = m.global_batch // (dp * batch)
             for v in o["interleave"]:

@@ -11,7 +11,8 @@
    batch or from 2023; else the largest power of two up to a quarter of the replica's batch over the stages, 4 at most.
 5. Interleaving: 2, from 2024 8, where layers and micro-batches allow; 1 where the schedule is 1F1B and for BLOOM.
 6. Global batch: four million tokens from 256 accelerators on, four sequences each below.
-7. NVIDIA's NeMo framework and DeepSeek-V3's own have tuned kernels; MegaScale's own hides 65 % of tensor-parallel traffic.
+7. NVIDIA's NeMo framework, its Megatron Core of mixtures and DeepSeek-V3's own have tuned kernels; MegaScale's own hides 65 % of
+   tensor-parallel traffic; where the dispatch of tokens is overlapped (DeepSeek-V3 and as stated), 90 % of it hides.
 8. Accelerators of a run known by its hours: the largest power of two up to 4.1e-8 times the active parameters, 512 to 16,384.
 """
 
@@ -78,7 +79,7 @@ SYNONYMS = {
 }
 WIDEST = 1_000_000
 EXPERTS = ("experts", "experts_per_token", "expert_ffn", "shared_ffn")
-SAID = {"compile": "fused=0.5", "async_tp": "w_tp=0.65"}
+SAID = {"compile": "fused=0.5", "async_tp": "w_tp=0.65", "dispatch_overlapped": "w_ep=0.9"}
 STATED = {"tp", "pp", "cp", "ep", "fsdp", "sharding", "parallel", "zero"}
 
 
@@ -260,6 +261,8 @@ def call_of(row: Mapping[str, Any], zoo: Zoo) -> Call:
     sets += [text for name, text in SAID.items() if inputs.get(name)]
     if "MegaScale" in source and "framework" not in inputs:
         sets.append("w_tp=0.65")
+    if "DeepSeek-V3" in source:
+        sets.append(SAID["dispatch_overlapped"])
     if re.search(r"Omni-Path|400 ?Gb/s per node", str(inputs.get("interconnect", ""))):
         sets.append("nic=6.25e9")
     if not STATED & inputs.keys():
@@ -296,6 +299,11 @@ def _plan(inputs: Inputs, source: str, year: int, old: bool, layers: int, call: 
     a["zero"] = int(inputs.get("zero", usual))
     sizes = {"cp": cp if cp > 1 or a["seq_len"] > LONG_CONTEXT else 0, "interleave": v if pp > 1 else 0}
     sizes["ep"] = int(inputs.get("ep", 0))
+    if sizes["ep"] > 1:
+        # Where a source does not say that experts are mapped on their own, tensor parallelism splits each of them.
+        sizes["expert_tp"] = int(inputs.get("expert_tp", tp if "Megatron Core" in source else 1))
+    if "dispatcher" in inputs:
+        sizes["dispatch"] = 2 if inputs["dispatcher"] == "all-to-all" else 1
     return [f"{size}={value}" for size, value in sizes.items() if value]
 
 

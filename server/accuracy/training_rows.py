@@ -145,7 +145,8 @@ def _run(interval: str) -> Scorer:
     def score(row: Row, zoo: Zoo) -> Outcome:
         problem, reading = prepared(row, zoo)
         out = solvers()["fleet_efficiency"].evaluate(problem, {})
-        scored = _scored(row, reading(problem, out), interval, 2.0 if problem.structure.outside else 1.0)
+        known = "experts" if problem.structure.shape.moe and interval != "gpu_hours" else interval
+        scored = _scored(row, reading(problem, out), known, 2.0 if problem.structure.outside else 1.0)
         if "campaign_run" not in out:
             return scored
         low, high = (float(out[f"accelerator_time_{end}"].value) / HOUR for end in ("low", "high"))

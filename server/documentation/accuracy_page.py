@@ -11,6 +11,12 @@ from mlwalls.zoo import Zoo
 
 HOME = Path(mlwalls.zoo.__file__).parent / "calibration"
 
+MORE = {
+    "rows_experts.yaml": ": mixtures of experts",
+    "rows_later.yaml": ": rows never fitted",
+    "rows_recent.yaml": ": tuned kernels",
+}
+
 
 def accuracy_page(zoo: Zoo) -> str:
     """Return the page: one table a set of rows, and what is fitted on them."""
@@ -21,7 +27,7 @@ def accuracy_page(zoo: Zoo) -> str:
         "80 % interval. Many of these rows were fitted on: the model cards beside them say which, and give the errors "
         "with a row's paper or model family left out, which is what to expect of a new one.",
     ]
-    for path in sorted([*HOME.glob("*/rows.yaml"), *HOME.glob("*/rows.csv")]):
+    for path in sorted([*HOME.glob("*/rows*.yaml"), *HOME.glob("*/rows.csv")]):
         parts += _set(path, zoo)
     parts.append(
         "Score a file of your own: `mlwalls accuracy FILE`; rows that no tool can predict are counted with the reason."
@@ -32,7 +38,7 @@ def accuracy_page(zoo: Zoo) -> str:
 def _set(path: Path, zoo: Zoo) -> list[str]:
     name = path.parent.name
     card = (path.parent / "MODEL_CARD.md").read_text(encoding="utf-8").splitlines()
-    title = card[0].lstrip("# ")
+    title = card[0].lstrip("# ") + MORE.get(path.name, "")
     head = [f"## {title}", f"Rows, constants and the model card: `zoo/calibration/{name}`."]
     try:
         outcomes = score_file(path, zoo)

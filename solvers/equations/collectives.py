@@ -114,33 +114,10 @@ def context_bytes(microbatch, context, kv_heads, tp, head_dim):
     return 2 * BYTES_16 * microbatch * context * maximum(kv_heads / tp, 1) * head_dim
 
 
-@equation("s", inside="byte/s", nic="byte/s", wall="communication")
-def all_to_all(ep, m, tp, d_model, top_k, domain, inside, eta_net, nic, w_dp):
-    """Dispatch (8 bit) and combine (16 bit) of routed tokens, forward and backward, to four nodes at most, less what hides."""
-    return where(
-        ep > 1,
-        3
-        * BYTES_16
-        * m
-        / tp
-        * d_model
-        * minimum(top_k, 4)
-        * (1 - w_dp)
-        / where(ep * tp <= domain, inside, eta_net * nic),
-        0 * m * BYTES_16 / inside,
-    )
-
-
 @equation("", cite="rajbhandari2020")
 def own_parameters(parameters, tp, pp):
     """Parameters of one rank."""
     return parameters / (tp * pp)
-
-
-@equation("", cite="rajbhandari2020")
-def own_parameters_experts(parameters, routed, ep, tp, pp):
-    """Parameters of one rank: routed experts are split over expert ranks too."""
-    return (parameters - routed + routed / ep) / (tp * pp)
 
 
 @equation("byte", cite="rajbhandari2020", wall="synchronization")

@@ -99,6 +99,12 @@ def latent_width(columns, heads, v_dim, matrices, ffn):
 
 
 @equation("")
+def without_routed(block, matrices, ffn, rest):
+    """The same without routed experts, of whose mean width `ffn` the MLP that is not routed has `rest`."""
+    return block - matrices * (ffn - rest)
+
+
+@equation("")
 def matmul_parameters(block, d_model):
     """Parameters of a layer's four matrix products that a token uses, all tensor-parallel ranks."""
     return block * d_model

@@ -27,19 +27,6 @@ def stage_of_pipeline(parameters, matrices, pp, vocab, d_model, tp):
     return ((parameters - matrices * vocab * d_model) / pp + vocab * d_model) / tp
 
 
-@equation("", cite=ZERO)
-def stage_parameters_experts(parameters, routed, ep, matrices, pp, vocab, d_model, tp):
-    """The same where routed experts are split over expert ranks too."""
-    return (
-        where(
-            pp > 1,
-            (parameters - routed + routed / ep - matrices * vocab * d_model) / pp + vocab * d_model,
-            parameters - routed + routed / ep,
-        )
-        / tp
-    )
-
-
 @equation("byte", cite=ZERO, wall="memory_capacity")
 def weight_state(own):
     """16-bit weights."""
