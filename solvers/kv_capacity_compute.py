@@ -25,7 +25,7 @@ class Structure:
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out weights, reserves, pool, tokens and sequences; keys are the results' symbols."""
     out = pool_of(s.pool, n, d)
-    out["kv_token"] = token_bytes(s.pool.shape, n, d)
+    out["kv_token"] = token_bytes(s.pool.shape, n, d, cited=True)
     if s.pool.shape.linear:
         _states(n, d, out)
     else:

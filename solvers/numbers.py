@@ -107,6 +107,10 @@ class Numbers(Mapping[str, Value]):
         copy._values[self.prefix + symbol] = value
         return copy
 
+    def drop(self, symbol: str) -> None:
+        """Leave out a number that was read for a check and that no step rests on."""
+        self._values.pop(self.prefix + symbol, None)
+
     def share(self) -> None:
         """Drop this scope's symbols that say what the unprefixed ones say, so that those are read and printed once."""
         for symbol in [s for s in self._values if self.prefix and s.startswith(self.prefix)]:
@@ -134,7 +138,7 @@ class Numbers(Mapping[str, Value]):
 
     def settle(self, symbols: Iterable[str]) -> None:
         """Let `override` pass over these symbols: what the caller asked for them has been dealt with."""
-        self._settled = frozenset(symbols)
+        self._settled |= frozenset(symbols)
 
     def override(self, assignments: Iterable[str]) -> None:
         """Apply the caller's ``set`` list (``"name=value"``).

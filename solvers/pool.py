@@ -190,8 +190,9 @@ def _activation(p: Pool, n: Numbers, d: Derivation) -> Value:
     return d.step("activation", common.sum_of_two(peak, d.step("workspace", space)))
 
 
-def token_bytes(shape: ModelShape, n: Numbers, d: Derivation) -> Value:
+def token_bytes(shape: ModelShape, n: Numbers, d: Derivation, cited: bool = False) -> Value:
     """Step out keys and values of one token on one rank, `kv_token`, every layer keeping it."""
+    work = "deepseekv32" if shape.sparse else "deepseekv2" if shape.attention == "mla" else "kwon2023"
     if shape.sparse:
         latent = (n.layers, n.kv_rank, n.rope, n.kv_width)
         token = eq.sparse_token_bytes(*latent, n.index_dim, n.index_width)
@@ -202,7 +203,7 @@ def token_bytes(shape: ModelShape, n: Numbers, d: Derivation) -> Value:
     else:
         layers = n.full_layers if shape.linear else n.layers
         token = eq.cache_token_bytes(layers, n.kv_heads, n.head_dim, n.kv_width, n.tp)
-    return d.step("kv_token", token)
+    return d.step("kv_token", token, (work,) if cited else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,22 +225,22 @@ def grouped(n: Numbers, d: Derivation) -> Grouped:
 
 
 def sequence_bytes(shape: ModelShape, n: Numbers, d: Derivation, length: Value) -> Value:
-    """Step out `sequence_held`: bytes that a sequence of `length` tokens takes of a rank's pool, in whole blocks.
+    """Step out `held`: bytes that a sequence of `length` tokens takes of a rank's pool, in whole blocks.
 
-    ⌊pool / sequence_held⌋ are the sequences that kv_capacity fits.
+    ⌊pool / held⌋ are the sequences that kv_capacity fits.
     """
     if uses_hybrid(shape):
         g = grouped(n, d)
         blocks = d.step("held_blocks", eq.hybrid_sequence_blocks(length, n.window, n.block, g.full, g.windowed))
-        return d.step("sequence_held", eq.bytes_of_blocks(blocks, n.block, g.token))
+        return d.step("held", eq.bytes_of_blocks(blocks, n.block, g.token))
     if shape.attention == "none":
-        return d.step("sequence_held", eq.recurrent_state(n.linear_layers, n.state_bytes, n.tp))
+        return d.step("held", eq.recurrent_state(n.linear_layers, n.state_bytes, n.tp))
     token = token_bytes(shape, n, d)
     rounded = d.step("held_tokens", eq.whole_blocks(length, n.block))
     if shape.linear:
         state = d.step("state", eq.recurrent_state(n.linear_layers, n.state_bytes, n.tp))
-        return d.step("sequence_held", eq.sequence_with_state(rounded, token, state))
-    return d.step("sequence_held", eq.sequence_cache(rounded, token))
+        return d.step("held", eq.sequence_with_state(rounded, token, state))
+    return d.step("held", eq.sequence_cache(rounded, token))
 
 
 def quote_pool(
@@ -258,31 +259,59 @@ def quote_pool(
     Raises:
         CallError: the zoo has no memory of this accelerator.
     """
-    own = Numbers()
-    own.you("tp", ranks)
-    own.defined("one", 1)
-    own.defined("zero", 0)
-    shape = resolve_model(own, model, weight_format, "bf16", ranks)
-    p = resolve_pool(own, shape, model, hardware, ranks)
-    own.assumed("utilization", UTILIZATION, UTILIZATION, UTILIZATION)
-    known = [
-        text for text in set_ if (name := text.partition("=")[0].strip()) in own and own[name].origin.kind != "you"
-    ]
-    try:
-        own.override(known)
-    except CallError:
-        known = []  # the caller's own numbers refuse it, and say why
-    n.answered(symbol, pool_of(p, own, Derivation(record=False))["pool"], "kv_capacity", ("kwon2023",))
-    return pool_call(model, hardware, ranks, weight_format, known)
-
-
-def pool_call(model: Entry, hardware: Entry, ranks: int, weight_format: str, set_: Sequence[str] = ()) -> str:
-    """Return the call of kv_capacity that answers with a pool."""
+    pool, known = pool_at(model, hardware, ranks, weight_format, set_)
+    n.answered(symbol, pool, "kv_capacity", ("kwon2023",))
     arguments: dict[str, object] = {"model": model.id, "hardware": hardware.id}
     if ranks > 1:
         arguments["n_accelerators"] = ranks
     if weight_format != "native":
         arguments["weight_dtype"] = weight_format
-    if set_:
-        arguments["set"] = list(set_)
+    if known:
+        arguments["set"] = known
+        n.settle(name for text in known if (name := text.partition("=")[0].strip()) not in n)
     return " ".join(["kv_capacity", *write_assignments(arguments)])
+
+
+def pool_at(
+    model: Entry, hardware: Entry, ranks: int, weight_format: str, set_: Sequence[str] = ()
+) -> tuple[Value, list[str]]:
+    """Return a rank's pool as kv_capacity computes it by default, and those of `set_` that its work has."""
+    n = Numbers()
+    n.you("tp", ranks)
+    n.defined("one", 1)
+    n.defined("zero", 0)
+    shape = resolve_model(n, model, weight_format, "bf16", ranks)
+    p = resolve_pool(n, shape, model, hardware, ranks)
+    n.assumed("utilization", UTILIZATION, UTILIZATION, UTILIZATION)
+    known = [text for text in set_ if (name := text.partition("=")[0].strip()) in n and n[name].origin.kind != "you"]
+    try:
+        n.override(known)
+    except CallError:
+        known = []  # the caller's own numbers refuse it, and say why
+    return pool_of(p, n, Derivation(record=False))["pool"], known
+
+
+def pool_short(
+    model: Entry,
+    hardware: Entry,
+    ranks: int,
+    formats: tuple[str, str],
+    length: float,
+    batch: float,
+    set_: Sequence[str] = (),
+) -> float:
+    """Return the bytes by which `batch` sequences of `length` tokens exceed a rank's pool; below 0 they fit.
+
+    Args:
+        formats: of the stored weights and of the cache.
+    """
+    weights, cache = formats
+    pool, _ = pool_at(model, hardware, ranks, weights, set_)
+    n, d = Numbers(), Derivation(record=False)
+    n.you("tp", ranks)
+    n.defined("one", 1)
+    n.defined("zero", 0)
+    n.you("block", BLOCK)
+    shape = resolve_model(n, model, weights, cache, ranks)
+    each = sequence_bytes(shape, n, d, Value("length", length, "token"))
+    return float(batch * each.value - pool.value)

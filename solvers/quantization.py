@@ -25,7 +25,7 @@ from mlwalls.solvers.equations import quantization as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import KvFormat, formats_of
 from mlwalls.solvers.lookup import find
-from mlwalls.solvers.memory import Memory, needed_bytes, resolve_memory
+from mlwalls.solvers.memory import Memory, needed_bytes, resident_weights, resolve_memory
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.passes import (
     PassTimes,
@@ -37,6 +37,7 @@ from mlwalls.solvers.passes import (
     serving_law,
     share_of,
 )
+from mlwalls.solvers.pool import BLOCK, quote_pool, sequence_bytes
 from mlwalls.solvers.quantization_words import QuantizationResult, Subject, present
 from mlwalls.solvers.shapes import ModelShape, check_ranks, resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
@@ -84,6 +85,7 @@ class Structure:
     accuracy: bool
     same_arithmetic: bool
     all_reduces: int
+    pooled: bool
 
 
 def resolve(request: QuantizationRequest, zoo: Zoo) -> Problem:
@@ -130,6 +132,7 @@ def resolve(request: QuantizationRequest, zoo: Zoo) -> Problem:
     n.defined("tenth", 1.1)
     serving_constants(n, shape, devices)
     memory = resolve_memory(n, "decode") if "capacity" in n else None
+    calls = _pools(request, n, model, hardware, stored) if memory is not None and shape.has_head else ()
     decode = request.phase == "decode" and shape.has_head
     resolve_spread(n, shape, "decode" if decode else "prefill", stored, model, devices[:1], warnings)
     kept = _accuracy(n, zoo, request, model, warnings)
@@ -145,8 +148,23 @@ def resolve(request: QuantizationRequest, zoo: Zoo) -> Problem:
         kept is not None,
         not unit,
         2 * int(ranks > 1),
+        bool(calls),
     )
-    return Problem(structure, n, warnings, scenario, Subject(model.name, hardware.name, request, decode, kept))
+    return Problem(structure, n, warnings, scenario, Subject(model.name, hardware.name, request, decode, kept, calls))
+
+
+def _pools(request: QuantizationRequest, n: Numbers, model: Entry, hardware: Entry, stored: str) -> tuple[str, ...]:
+    """Quote kv_capacity's pools with the quantized and the 16-bit weights; returns its calls."""
+    n.assumed("block", BLOCK, 1, 128, "token")
+    for symbol in ("capacity", "base_capacity"):
+        n.drop(symbol)
+    asked = (model, hardware, request.n_accelerators)
+    call = quote_pool(n, *asked, stored, request.set_)
+    if stored == "bf16":
+        n.alias("base_pool", "pool")
+        return (call,)
+    quote_pool(n, *asked, "bf16", request.set_, "base_pool")
+    return (call, "the same with weight_dtype=bf16")
 
 
 def _units(request: QuantizationRequest, hardware: Entry) -> tuple[str, str]:
@@ -201,7 +219,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
             out[name] = part
     out["speedup"] = d.step("speedup", common.ratio(plain.expected, quantized.expected))
     out["floor_speedup"] = d.step("floor_speedup", common.ratio(plain.floor.value, quantized.floor.value))
-    joint = d.step("joint_spread", node_eq.joint_spread(n.spread_high, n.widen, n.widen))
+    joint = d.step("joint_spread", node_eq.spread_of_equals(n.spread_high, n.widen))
     out["speedup_low"] = d.step("speedup_low", node_eq.ratio_low(out["speedup"], joint))
     out["speedup_high"] = d.step("speedup_high", node_eq.ratio_high(out["speedup"], joint))
     out["bits_per_weight"] = d.step("bits_per_weight", eq.bits(n.w_bytes))
@@ -241,15 +259,20 @@ def _passes(s: Structure, n: Numbers, d: Derivation) -> tuple[Table, Lowering, t
 
 
 def _memory(s: Structure, memory: Memory, n: Numbers, d: Derivation, op: Table, lowering: Lowering) -> dict[str, Value]:
-    out = needed_bytes(d, memory, n, op, lowering)
+    if not s.pooled:
+        out = needed_bytes(d, memory, n, op, lowering)
+        return out | {
+            "base_weights": d.step("base_weights", memory_eq.resident_uniform(n.parameters, n.base_width, n.tp))
+        }
+    out = {"weights": resident_weights(d, s.shape, n)}
     out["base_weights"] = d.step("base_weights", memory_eq.resident_uniform(n.parameters, n.base_width, n.tp))
-    cache = op["base_kv"] if s.narrow_cache else op["kv"]
-    held = d.sum("base_kv_cache", memory_eq.row_cache(op["count"], cache)) if s.narrow_cache else out["kv_cache"]
+    each = before = sequence_bytes(s.shape, n, d, n.context)
+    if s.narrow_cache:
+        before = sequence_bytes(s.shape, n.bound("kv_width", n.base_kv_width), d.scope("base_"), n.context)
     if s.decode:
-        for prefix, weights, kept in (("", out["weights"], out["kv_cache"]), ("base_", out["base_weights"], held)):
-            fits = eq.batch_that_fits(n.capacity, weights, kept, n.batch)
-            out[f"{prefix}batch_fitting"] = d.step(f"{prefix}batch_fitting", fits)
-    return out
+        out["batch_fitting"] = d.step("batch_fitting", eq.batch_that_fits(n.pool, each))
+        out["base_batch_fitting"] = d.step("base_batch_fitting", eq.batch_that_fits(n.base_pool, before))
+    return out | {"headroom": d.step("headroom", eq.left_in_pool(n.pool, n.batch, each))}
 
 
 def _ends(s: Structure, n: Numbers, d: Derivation, times: tuple[PassTimes, PassTimes]) -> dict[str, Value]:

@@ -37,10 +37,13 @@ class Subject:
     request: Any
     decode: bool
     scored: str | None
+    calls: tuple[str, ...]
 
 
 class QuantizationResult(SolverResult):
     """Typed outputs, an accelerator each; `base_` is the 16-bit variant."""
+
+    BRIEF_LEAVES = frozenset({"calls"})
 
     speedup: float = Field(description="Expected, over 16 bit.")
     speedup_low: float
@@ -53,12 +56,13 @@ class QuantizationResult(SolverResult):
     bits_per_weight: float = Field(description="Scales included; embedding and head stay at 16.")
     weights_gb: float | None = None
     base_weights_gb: float | None = None
-    batch_fitting: int | None = Field(default=None, description="Sequences that fit; kv_capacity is exact.")
+    batch_fitting: int | None = Field(default=None, description="Sequences that fit.")
     base_batch_fitting: int | None = None
     last_batch_2x: int | None = Field(default=None, description="Largest batch that is twice as fast.")
     last_batch_1_1x: int | None = Field(default=None, description="Largest batch that gains a tenth.")
     accuracy_lost_percent: float | None = Field(default=None, description="Published, of the 16-bit score.")
-    headroom_gb: float | None = Field(default=None, description="Capacity left; negative: short.")
+    headroom_gb: float | None = Field(default=None, description="Memory left; negative: short.")
+    calls: list[str] | None = None
 
 
 def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
@@ -95,7 +99,6 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         if "batch_fitting" in out:
             fits, before = first(out["batch_fitting"]), first(out["base_batch_fitting"])
             sentence += f", so {fits:,.0f} sequences of {r.seq_len:,} tokens fit instead of {before:,.0f}"
-            warnings.append("sequences without an engine's reserves: kv_capacity has them")
         sentence += "."
         feasible = first(out["headroom"]) >= 0
     if "accuracy_lost" in out:
@@ -105,7 +108,11 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         short = figure(-first(out["headroom"]) / 1e9)
         sentence = f"Does not fit even so, by {short} GB an accelerator: raise n_accelerators. If it did: {sentence}"
         binding = Binding("memory_capacity", binding.slug)
-    return Presentation(sentence, feasible, binding, fit_result(QuantizationResult, out, {}, set()), warnings)
+    extra = {"calls": list(subject.calls)} if subject.calls else {}
+    # How much is left follows from the sequences that fit; by how much nothing fits does not.
+    skip = {"headroom_gb"} if feasible and "batch_fitting" in out else set()
+    result = fit_result(QuantizationResult, out, extra, skip)
+    return Presentation(sentence, feasible, binding, result, warnings, frozenset({"headroom"} if skip else ()))
 
 
 def _ends(out: Outcome) -> str:

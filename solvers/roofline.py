@@ -133,7 +133,9 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
         phase, kind, shape, kernel, memory, devices, all_reduces, len(request.batch_sizes) > 1, request.detail == "full"
     )
     scenario = _scenario(request, phase, model, entries)
-    context = Names(model.name if model else "the kernel", tuple(e.name for e in entries), request, phase)
+    context = Names(
+        model.name if model else "the kernel", tuple(e.name for e in entries), request, phase, model, entries[0]
+    )
     return Problem(structure, n, warnings, scenario, context)
 
 

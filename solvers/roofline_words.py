@@ -10,15 +10,19 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.links import group
+from mlwalls.solvers.pool import pool_short
 from mlwalls.solvers.roofline_compute import Structure, compute
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import bound, figure, first, fit_result, plural, seconds
+from mlwalls.zoo import Entry
 
 _WALLS = {
     "compute_floor": "compute_throughput",
     "memory_floor": "memory_bandwidth",
     "link_floor": "communication",
 }
+# From this share of the memory left on, no engine's reserves take it all.
+AMPLE = 0.3
 # What a comparison leaves to its work, to stay short.
 _PARTS = {f"{p}_{k}_ms" for p in ("compute", "memory", "link") for k in ("floor", "time")} | {
     "overhead_ms",
@@ -34,6 +38,8 @@ class Names:
     hardware: tuple[str, ...]
     request: Any
     phase: str
+    model_entry: Entry | None
+    hardware_entry: Entry
 
 
 class RooflineResult(SolverResult):
@@ -97,10 +103,37 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     if "base_headroom" in out and (lacking := -first(out["base_headroom"])) > 0:
         lacks = f"{names.hardware[1]} does not hold it ({figure(lacking / 1e9)} GB an accelerator short)"
         sentence += f" {lacks}: its time is as if it did."
+    if feasible and (over := _over(problem, names, out)) > 0:
+        warnings.append(
+            f"fits bare, but not beside an engine's reserves: short by {figure(over / 1e9)} GB (kv_capacity)"
+        )
     if not feasible:
         sentence = _infeasible(problem, names, out, short) + " If it did fit: " + sentence
         binding = Binding("memory_capacity", binding.slug)
     return Presentation(sentence, feasible, binding, _result(problem, out, d, feasible), warnings)
+
+
+def _over(problem: Problem, names: Names, out: Outcome) -> float:
+    """Return the bytes by which the work exceeds an engine's pool, where little of the bare memory is left."""
+    s: Structure = problem.structure
+    r = names.request
+    if not _serves(s) or "headroom" not in out or any(text.startswith("capacity=") for text in r.set_):
+        return 0.0
+    if first(out["headroom"]) > AMPLE * first(problem.numbers.capacity):
+        return 0.0
+    return _short_on(names, r.n_accelerators, r.weight_dtype)
+
+
+def _serves(s: Structure) -> bool:
+    return s.shape is not None and s.shape.has_head and s.phase != "training"
+
+
+def _short_on(names: Names, ranks: int, weights: str) -> float:
+    r = names.request
+    assert names.model_entry is not None
+    length = r.seq_len + (r.output_tokens if r.phase == "inference" else 0)
+    formats = (weights, r.kv_dtype)
+    return pool_short(names.model_entry, names.hardware_entry, ranks, formats, length, r.batch_sizes[0], r.set_)
 
 
 def _binding(s: Structure, out: Outcome) -> Binding:
@@ -194,10 +227,11 @@ def _infeasible(problem: Problem, names: Names, out: Outcome, short: float) -> s
         if k in out
     ]
     classes = f" ({' + '.join(parts)})" if parts else " (weights, gradients and Adam states; activations come on top)"
+    before = ", before an engine's reserves" if _serves(problem.structure) else ""
     return (
         f"Does not fit: {names.model} needs {figure(needed / 1e9)} GB an accelerator{classes}, "
         f"{figure(short / 1e9)} GB more than the {figure(capacity / 1e9)} GB ({figure(capacity / 2**30)} GiB) "
-        f"of {names.hardware[0]}. "
+        f"of {names.hardware[0]}{before}. "
         f"{_remedy(problem, names)}"
     )
 
@@ -211,7 +245,7 @@ def _remedy(problem: Problem, names: Names) -> str:
     if device.link and s.shape is not None:
         wide = dataclasses.replace(s, shape=dataclasses.replace(s.shape, sharded=True))
         for ranks in (k for k in range(2, 65) if heads % k == 0 and k > names.request.n_accelerators):
-            if _fits(wide, problem, {"tp": float(ranks)}):
+            if _fits(wide, problem, {"tp": float(ranks)}) and _started(s, names, ranks, names.request.weight_dtype):
                 found.append(group(ranks, device.domain))
                 break
     if not (s.memory and s.memory.training):
@@ -219,7 +253,10 @@ def _remedy(problem: Problem, names: Names) -> str:
             narrower = {
                 k: width for k in ("w_bytes", "e_bytes") if k in problem.numbers and first(problem.numbers[k]) > width
             }
-            if narrower and _fits(s, problem, narrower):
+            started = (
+                narrower and _fits(s, problem, narrower) and _started(s, names, names.request.n_accelerators, name)
+            )
+            if started:
                 found.append(f"weight_dtype={name}")
                 break
     if found:
@@ -227,6 +264,10 @@ def _remedy(problem: Problem, names: Names) -> str:
     if s.shape is not None and not device.link:
         return f"No narrower weights fit, and the zoo has no link of {device.name} to split it over."
     return "No tensor-parallel group of up to 64 holds it."
+
+
+def _started(s: Structure, names: Names, ranks: int, weights: str) -> bool:
+    return not _serves(s) or _short_on(names, ranks, weights) <= 0
 
 
 def _fits(s: Structure, problem: Problem, change: dict[str, float]) -> bool:

@@ -25,6 +25,7 @@ from mlwalls.solvers.equations import safety as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.pool import quote_pool
 from mlwalls.solvers.prices import Listing, listing
 from mlwalls.solvers.serving import Costs, Serving, cache_slots, pass_costs, prefill_of, resolve_serving, step_of
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, Solver, SolverRequest, SolverResult
@@ -63,6 +64,8 @@ class SafetyRequest(SolverRequest):
 class SafetyResult(SolverResult):
     """Typed outputs: of a guard, or of private training."""
 
+    BRIEF_LEAVES = frozenset({"calls"})
+
     guard_input_ms: float | None = Field(default=None, description="Added before the first token.")
     guard_output_ms: float | None = Field(default=None, description="Added after the last.")
     plain_ms: float | None = Field(default=None, description="Whole answer without checks.")
@@ -78,6 +81,7 @@ class SafetyResult(SolverResult):
     private_high_h: float | None = None
     private_cost_usd: float | None = None
     gradients_gb: float | None = Field(default=None, description="Gradients of each of 32 samples.")
+    calls: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Context:
     guard: str
     hardware: str
     listing: Listing | None
+    calls: tuple[str, ...] = ()
 
 
 def resolve(request: SafetyRequest, zoo: Zoo) -> Problem:
@@ -154,18 +159,22 @@ def resolve(request: SafetyRequest, zoo: Zoo) -> Problem:
     n.you("prompt", request.prompt_tokens, "token")
     n.you("output", request.output_tokens, "token")
     n.assumed("concurrency", 16, 1, 256)
-    served = resolve_serving(n, model, hardware, request.n_accelerators, warnings)
+    served = resolve_serving(n, model, hardware, request.n_accelerators, warnings, sized="pool")
+    calls = [quote_pool(n, model, hardware, request.n_accelerators, "native", request.set_)]
     inner = n.scope("g_")
     inner.assumed("policy", 220, 150, 500, "token", source="inan2023")
     inner.assumed("output", 5, 2, 10, "token", source="inan2023")
     inner.assumed("concurrency", 8, 1, 64)
     again: list[str] = []
-    guarding = resolve_serving(inner, guard, hardware, 1, again)
+    guarding = resolve_serving(inner, guard, hardware, 1, again, sized="pool")
+    calls.append(quote_pool(inner, guard, hardware, 1, "native"))
     warnings += [w for w in again if w not in warnings]
     inner.share()
     before, after = request.checks in ("input", "both"), request.checks in ("output", "both")
     structure = Structure(served, guarding, before, after, found is not None, False, False)
-    return Problem(structure, n, warnings, scenario, Context(request, model.name, guard.name, hardware.name, found))
+    return Problem(
+        structure, n, warnings, scenario, Context(request, model.name, guard.name, hardware.name, found, tuple(calls))
+    )
 
 
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
@@ -240,7 +249,9 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
             sentence = (
                 f"{name} does not fit on {ranks} x {c.hardware}: short by {figure(short / 1e9)} GB an accelerator."
             )
-            return Presentation(sentence, False, Binding("memory_capacity", "Safety"), SafetyResult())
+            return Presentation(
+                sentence, False, Binding("memory_capacity", "Safety"), SafetyResult(calls=list(c.calls))
+            )
     delays = [
         f"{seconds(first(out[key]))} {words}"
         for key, words in (("guard_input", "before the first token"), ("guard_output", "after the last"))
@@ -254,7 +265,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         f"{figure(100 * first(out['added']))} % of accelerator time ({figure(100 * first(out['throughput']))} % of the "
         f"requests are left on the same accelerators){money}."
     )
-    result = fit_result(SafetyResult, out, {}, set())
+    result = fit_result(SafetyResult, out, {"calls": list(c.calls)}, set())
     return Presentation(sentence, True, Binding("safety", "", first(out["binding_share"])), result)
 
 

@@ -4,6 +4,7 @@ A solver that needs serving times calls, in this order:
 
 - :func:`resolve_serving` once in its `resolve`, after it gave ``n`` the symbols ``prompt``, ``output`` (tokens, means) and
   ``concurrency`` (requests in flight, whole replica), and ``cached`` with ``cached=True`` (prompt tokens in a prefix cache);
+- with ``pooled``, what fits is kv_capacity's pool, quoted: :func:`pool.quote_pool` puts ``pool`` into ``n`` in its `resolve`;
 - :func:`serve` in its `compute` for everything at once: cache slots, sequences decoding, step, prefill, time per output token,
   time to first token with their ranges;
 - or the parts: :func:`pass_costs` (what a pass costs by a token, a sequence, a prompt, an expert), :func:`cache_slots`,
@@ -16,7 +17,8 @@ scope (``n.scope("draft_")``, ``d.scope("draft_")``).
 One step of B sequences at mean context I + O/2 takes fixed + B·(token + cache) + (hit(B) − k)·expert. Prompts of others arrive
 (B − 1)/O times a step; a step that carries n of their tokens is longer [Agrawal 2024], never shorter than the host takes to
 launch it. B is the smaller of the concurrency and what the cache holds [Kwon 2023]; the rest waits. Constants are calibrated
-(``zoo/calibration/serving/MODEL_CARD.md``).
+(``zoo/calibration/serving/MODEL_CARD.md``). The share of the memory that a measured run's engine took is not known: its room is
+a share of the nominal capacity less a reserve; so is it where attention is data parallel, which kv_capacity does not size.
 
 Not modelled: pipeline parallelism, several link domains, different output lengths in a batch, energy caps.
 """
@@ -25,8 +27,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.derivation import Derivation, Table, Value
 from mlwalls.solvers.devices import Device, groups_of, resolve_device, resolve_spread, serving_constants
 from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import memory as memory_eq
@@ -36,12 +39,15 @@ from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.memory import held_weights
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.passes import Law, layer_units, link_bytes, pass_overhead, serving_law
+from mlwalls.solvers.pool import BLOCK, sequence_bytes
 from mlwalls.solvers.shapes import ModelShape, check_ranks, resolve_model
 from mlwalls.solvers.workload import Lowering, PassPhase
 from mlwalls.zoo import Entry
 from mlwalls.zoo.calibrations import calibration
 
 ENGINES = ("vllm", "trtllm", "sglang")
+# By what a replica's cache is sized: a measured run's memory, kv_capacity's pool, or not at all (a draft beside its model).
+Sized = Literal["measured", "pool", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,16 @@ class Serving:
     device: Device
     law: Law
     cached: bool
+    sized: Sized
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a rank keeps: `room` for the cache, `each` sequence's share of it, `held` weights where these are stepped out."""
+
+    room: Value
+    each: Value
+    held: Value | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +81,7 @@ class Costs:
         prompt: s, of a whole prompt (of its tokens that are not cached) in a pass.
         expert: s, one more expert touched in every layer that has experts; None without.
         fresh: prompt tokens that a prefill works on.
-        room: byte, left of a rank's memory for the cache; negative where the weights alone do not fit.
-        each: byte, a sequence's cache on a rank when admission weighs it.
-        held: byte, weights of a rank.
+        kept: what fits, where the replica is sized.
     """
 
     fixed: Value
@@ -76,9 +90,19 @@ class Costs:
     prompt: Value
     expert: Value | None
     fresh: Value
-    room: Value
-    each: Value
-    held: Value
+    kept: Kept | None
+
+    @property
+    def room(self) -> Value:
+        """Bytes left of a rank's memory for the cache; negative where the weights alone do not fit."""
+        assert self.kept is not None
+        return self.kept.room
+
+    @property
+    def each(self) -> Value:
+        """Bytes of a sequence's cache on a rank when admission weighs it."""
+        assert self.kept is not None
+        return self.kept.each
 
 
 def default_kv_format(stored: Sequence[str], hardware: Entry, engine: str) -> str:
@@ -103,6 +127,7 @@ def resolve_serving(
     engine: str = "",
     data_parallel: bool = False,
     cached: bool = False,
+    sized: Sized = "measured",
 ) -> Serving:
     """Read everything that serving times need into `n` and take the branches.
 
@@ -116,6 +141,7 @@ def resolve_serving(
         engine: one of :data:`ENGINES`, empty for one not named.
         data_parallel: attention is data parallel over the ranks.
         cached: part of the prompt is in a prefix cache.
+        sized: by what the cache is sized; ``pool`` needs the symbol ``pool`` (not where attention is data parallel).
 
     Raises:
         CallError: the model has no layers to lower, the chip no bandwidth or link, or the ranks do not divide the heads.
@@ -142,12 +168,20 @@ def resolve_serving(
     constants = calibration("serving")["constants"]
     n.calibrated(constants, f"t_start_{engine or 'unknown'}", "t_start")
     n.calibrated(constants, f"held_output_{engine or 'unknown'}", "held_output")
-    for name in ("collide", "queued", "chunk", "memory_share", "memory_reserve"):
+    for name in ("collide", "queued", "chunk"):
         n.calibrated(constants, name)
+    if sized == "pool" and shape.data_parallel:
+        sized = "measured"
+    if sized == "pool":
+        n.assumed("block", BLOCK, 1, 128, "token")
+        n.drop("capacity")
+    elif sized:
+        for name in ("memory_share", "memory_reserve"):
+            n.calibrated(constants, name)
     resolve_spread(n, shape, "decode", weight_format, model, (device,), warnings)
     for name in ("first_low", "first_high"):
         n.calibrated(calibration("serving")["intervals"], name)
-    return Serving(shape, device, serving_law(shape, True, ranks), cached)
+    return Serving(shape, device, serving_law(shape, True, ranks), cached, sized)
 
 
 def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
@@ -156,15 +190,17 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
     Needs the symbols ``prompt`` and ``output``. Shapes: whatever the numbers broadcast to.
     """
     middle = d.step("middle", node_eq.context_midpoint(n.prompt, n.output))
-    length = d.step("length", eq.length_held(n.prompt, n.held_output, n.output))
+    length = d.step("length", eq.length_held(n.prompt, n.held_output, n.output)) if s.sized else None
     fresh = d.step("fresh", common.difference(n.prompt, n.cached)) if s.cached else n.prompt
     one = n.bound("batch", n.one)
     lowering = Lowering(d, s.shape, one, groups_of(d, n, (s.device,)))
-    phases = (
+    phases = [
         PassPhase("decode", n.one, middle),
         PassPhase("prefill", fresh, n.prompt, "pre_", n.cached if s.cached else None),
-        PassPhase("held", n.one, length, "held_"),
-    )
+    ]
+    if s.sized == "measured":
+        assert length is not None
+        phases.append(PassPhase("held", n.one, length, "held_"))
     op = lowering.forward("op", phases, besides=False)
     count, w, peak, eta = op["count"], op["w"], op["peak"], op["eta"]
     bandwidth, share = n.bandwidth, n.eta_memory
@@ -199,12 +235,20 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
         assert weights is not None
         one_more = eq.expert_time(n.moe_layers, weights, n.e_bytes, bandwidth, share)
         expert = d.step("expert", one_more)
+    kept = None
+    if length is not None:
+        pooled = s.sized == "pool"
+        kept = Kept(n.pool, sequence_bytes(s.shape, n, d, length)) if pooled else _kept(n, d, lowering, op)
+    return Costs(fixed, token, cache, prompt_time, expert, fresh, kept)
+
+
+def _kept(n: Numbers, d: Derivation, lowering: Lowering, op: Table) -> Kept:
+    """Step out what a measured run keeps: the share that an engine takes, less its reserve and the weights."""
     parts = list(held_weights(d, lowering).values())
     sums = {2: common.sum_of_two, 3: common.sum_of_three}
     held = parts[0] if len(parts) == 1 else d.step("held", sums[len(parts)](*parts))
     room = d.step("room", eq.cache_room(n.memory_share, n.capacity, n.memory_reserve, held))
-    sequence = d.sum("cache_each", memory_eq.row_cache(count, op["held_kv"]))
-    return Costs(fixed, token, cache, prompt_time, expert, fresh, room, sequence, held)
+    return Kept(room, d.sum("cache_each", memory_eq.row_cache(op["count"], op["held_kv"])), held)
 
 
 def cache_slots(n: Numbers, d: Derivation, costs: Costs) -> tuple[Value, Value]:
@@ -262,8 +306,8 @@ def serve(s: Serving, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out a replica at its concurrency.
 
     Returns:
-        Keys `room`, `each`, `held` (byte a rank), `slots`, `decoding` (sequences), `step`, `prefill`, `mixed`, `tpot`,
-        `tpot_low`, `tpot_high`, `ttft`, `ttft_low`, `ttft_high` (s). The replica is feasible where room ≥ each.
+        Keys `room`, `each`, and of a measured run `held` (byte a rank), `slots`, `decoding` (sequences), `step`, `prefill`,
+        `mixed`, `tpot`, `tpot_low`, `tpot_high`, `ttft`, `ttft_low`, `ttft_high` (s). The replica is feasible where room ≥ each.
     """
     costs = pass_costs(s, n, d)
     return serve_with(s, n, d, costs)
@@ -273,7 +317,9 @@ def serve_with(s: Serving, n: Numbers, d: Derivation, costs: Costs) -> dict[str,
     """The same from costs at hand: the cheap part, for a search over concurrency."""
     slots, batch = cache_slots(n, d, costs)
     step, hit = step_of(s, n, d, costs, batch)
-    out = {"room": costs.room, "each": costs.each, "held": costs.held, "slots": slots, "decoding": batch, "step": step}
+    out = {"room": costs.room, "each": costs.each, "slots": slots, "decoding": batch, "step": step}
+    if costs.kept is not None and costs.kept.held is not None:
+        out["held"] = costs.kept.held
     out |= interleave(s, n, d, costs, batch, step, hit)
     out["prefill"] = prefill_of(s, n, d, costs)
     out["ttft"] = first_token(n, d, out["prefill"], batch, out["tpot"])

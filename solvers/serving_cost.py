@@ -31,6 +31,7 @@ from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.links import link_domain
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
+from mlwalls.solvers.pool import quote_pool
 from mlwalls.solvers.prices import api, owned, rented
 from mlwalls.solvers.serving import Serving, resolve_serving
 from mlwalls.solvers.serving_cost_compute import Draft, Structure, compute
@@ -88,6 +89,9 @@ def resolve(request: ServingCostRequest, zoo: Zoo) -> Problem:
     if request.cached_percent:
         n.you("cached", request.prompt_tokens * request.cached_percent / 100, "token")
     served = _served(request, n, model, hardware, warnings)
+    calls: tuple[str, ...] = ()
+    if served.sized == "pool":
+        calls = (quote_pool(n, model, hardware, request.n_accelerators, request.weight_dtype, request.set_),)
     draft: Draft = "" if not request.draft_tokens else "model" if request.draft_model else "share"
     drafting = _draft(request, zoo, n, hardware, warnings)
     if request.disaggregated:
@@ -121,7 +125,8 @@ def resolve(request: ServingCostRequest, zoo: Zoo) -> Problem:
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
     scenario.pop("detail", None)
     scenario |= {"model": model.id, "hardware": hardware.id}
-    return Problem(structure, n, warnings, scenario, Context(request.n_accelerators, model, hardware, found, listed))
+    context = Context(request.n_accelerators, model, hardware, found, listed, request.weight_dtype, calls)
+    return Problem(structure, n, warnings, scenario, context)
 
 
 def _excluded(request: ServingCostRequest) -> None:
@@ -161,6 +166,7 @@ def _served(request: ServingCostRequest, n: Numbers, model: Entry, hardware: Ent
         weight_format=request.weight_dtype,
         data_parallel=spread,
         cached=bool(request.cached_percent),
+        sized="pool",
     )
     return _spread(served, n, ranks, warnings) if spread else served
 
@@ -194,7 +200,7 @@ def _draft(request: ServingCostRequest, zoo: Zoo, n: Numbers, hardware: Entry, w
         text = f"{draft.name} has no layer configuration in the zoo; name a language model with one."
         raise CallError("draft_model", text, repair={"draft_model": ""})
     again: list[str] = []
-    serving = resolve_serving(inner, draft, hardware, request.n_accelerators, again)
+    serving = resolve_serving(inner, draft, hardware, request.n_accelerators, again, sized="")
     inner.share()
     return serving
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.links import group, link_domain
+from mlwalls.solvers.pool import pool_at
 from mlwalls.solvers.prices import Listing
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import count, figure, first, fit_result, seconds
@@ -20,6 +21,8 @@ UNSAID = frozenset({"short"})
 
 class ServingCostResult(SolverResult):
     """Typed outputs."""
+
+    BRIEF_LEAVES = frozenset({"calls"})
 
     query_usd: float | None = Field(default=None, description="Idle time included.")
     query_low_usd: float | None = None
@@ -49,6 +52,7 @@ class ServingCostResult(SolverResult):
     wait_ms: float | None = Field(default=None, description="For the prefill station.")
     steps_ratio: float | None = Field(default=None, description="Over one reasoning step.")
     short_gb: float | None = Field(default=None, description="Of an accelerator's memory.")
+    calls: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Context:
     hardware: Entry
     listing: Listing | None
     api: Entry | None
+    weight_format: str
+    calls: tuple[str, ...]
 
 
 def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
@@ -70,7 +76,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     if missed := _missed(problem, out):
         skip = {name for name in ServingCostResult.model_fields if not name.startswith(("tpot", "ttft", "prefill_ms"))}
         sentence = f"Infeasible: {missed}, for {c.model.name} on {_chips(c)}.{_faster(problem)}"
-        result = fit_result(ServingCostResult, out, {}, skip)
+        result = fit_result(ServingCostResult, out, _calls(c), skip)
         return Presentation(sentence, False, Binding("serving_phases", "Batching"), result)
     sentence = (
         f"{_queries(out)}: "
@@ -82,10 +88,16 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     )
     decoding = first(out["output_cost"]) > 0.5 * first(out["query"])
     binding = Binding("economic_cost", "Batching" if decoding else "Serving (two phases)")
-    warnings = ["slots by nominal memory: kv_capacity has an engine's"]
+    warnings = [] if c.calls else ["slots by nominal memory: kv_capacity has an engine's"]
     if queued := _queued(problem, out):
         warnings.append(queued.strip().rstrip("."))
-    return Presentation(sentence, True, binding, fit_result(ServingCostResult, out, {}, {"short_gb"}), warnings, UNSAID)
+    return Presentation(
+        sentence, True, binding, fit_result(ServingCostResult, out, _calls(c), {"short_gb"}), warnings, UNSAID
+    )
+
+
+def _calls(c: Context) -> dict[str, Any]:
+    return {"calls": list(c.calls)} if c.calls else {}
 
 
 def _queued(problem: Problem, out: Outcome) -> str:
@@ -179,7 +191,11 @@ def _again(problem: Problem, ranks: int) -> dict[str, Any]:
     from mlwalls.solvers.serving_cost_compute import compute
 
     silent = replace(s, serving=replace(s.serving, shape=shape, law=law))
-    numbers = problem.numbers.replaced({"tp": float(ranks)})
+    changed = {"tp": float(ranks)}
+    if s.serving.sized == "pool":
+        c: Context = problem.context
+        changed["pool"] = float(pool_at(c.model, c.hardware, ranks, c.weight_format)[0].value)
+    numbers = problem.numbers.replaced(changed)
     return {k: v.value for k, v in compute(silent, numbers, Derivation(record=False)).items()}
 
 
@@ -213,5 +229,5 @@ def _does_not_fit(problem: Problem, c: Context, out: Outcome, short: float) -> P
         f"sequence beside the weights.{remedy}"
     )
     skip = set(ServingCostResult.model_fields) - {"short_gb"}
-    result = fit_result(ServingCostResult, out, {}, skip)
+    result = fit_result(ServingCostResult, out, _calls(c), skip)
     return Presentation(sentence, False, Binding("memory_capacity", "Economic cost"), result)

@@ -90,21 +90,21 @@ def cache_pool(utilization, driver, weights, activation, outside):
     return utilization * driver - weights - activation - outside
 
 
-@equation("byte", width="byte", cite="kwon2023")
+@equation("byte", width="byte")
 def cache_token_bytes(layers, kv_heads, head_dim, width, ranks):
-    """Keys and values of one token on one rank: heads are split until each rank has one."""
+    """Keys and values of one token on one rank [Kwon 2023]: heads are split until each rank has one."""
     return 2 * layers * maximum(1, kv_heads / ranks) * head_dim * width
 
 
-@equation("byte", width="byte", cite="deepseekv2")
+@equation("byte", width="byte")
 def latent_token_bytes(layers, kv_rank, rope, width):
-    """The latent of one token, whole on every rank."""
+    """The latent of one token [DeepSeek-V2], whole on every rank."""
     return layers * (kv_rank + rope) * width
 
 
-@equation("byte", width="byte", index_width="byte", cite="deepseekv32")
+@equation("byte", width="byte", index_width="byte")
 def sparse_token_bytes(layers, kv_rank, rope, width, index_dim, index_width):
-    """The same where an indexer keeps a key of its own for every token."""
+    """The same where an indexer [DeepSeek-V3.2] keeps a key of its own for every token."""
     return layers * ((kv_rank + rope) * width + index_dim * index_width)
 
 

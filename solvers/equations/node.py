@@ -227,6 +227,12 @@ def joint_spread(spread, widen, base_widen):
 
 
 @equation("")
+def spread_of_equals(spread, widen):
+    """The same of two that are equally sure."""
+    return sqrt(2) * spread * widen
+
+
+@equation("")
 def ratio_low(speedup, joint):
     """Low end of a ratio."""
     return speedup * exp(-joint)

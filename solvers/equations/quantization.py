@@ -26,10 +26,16 @@ def lost(recovery):
     return 1 - recovery
 
 
-@equation("", capacity="byte", weights="byte", cache="byte", wall="memory_capacity")
-def batch_that_fits(capacity, weights, cache, batch):
-    """Sequences whose cache fits beside the weights in the nominal capacity (`cache` is that of `batch`); 0 if none."""
-    return maximum(0, floor((capacity - weights) / (cache / batch)))
+@equation("", pool="byte", each="byte", wall="batching")
+def batch_that_fits(pool, each):
+    """Whole sequences that fit in a pool; 0 if none."""
+    return maximum(0, floor(pool / each))
+
+
+@equation("byte", pool="byte", each="byte", wall="memory_capacity")
+def left_in_pool(pool, batch, each):
+    """What a batch leaves of a pool; negative by how much it does not fit."""
+    return pool - batch * each
 
 
 @equation("", plain="s", time="s")

@@ -15,7 +15,7 @@ from mlwalls.solvers.registry import solvers
 GROUP = {"model": "llama-3.1-70b", "hardware": "h100", "n_accelerators": 4}
 SMALL = {"model": "llama-3.1-8b", "hardware": "h100"}
 # The roofline's corner: half the matmul peak, all of the bandwidth, no overheads; one chip that holds anything.
-CORNER = ["capacity=4e11", "eta16=0.5", "eta_attention=0.5", "tau=1e-12", "t_sequence=1e-15", "headroom=1"]
+CORNER = ["driver=4e11", "eta16=0.5", "eta_attention=0.5", "tau=1e-12", "t_sequence=1e-15", "headroom=1"]
 
 
 def value(answer, name):
