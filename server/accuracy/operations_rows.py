@@ -7,11 +7,14 @@ from typing import Any
 
 from mlwalls.server.accuracy.published import Row, Scorer
 from mlwalls.server.accuracy.report import Outcome, Scored, Skipped
+from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.equations import operations
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
 # Prompt tokens of a chat benchmark whose rows do not state them. Assumed.
 CHAT_PROMPT = 200
+WATT_HOUR, KILOWATT_HOUR = 3600.0, 3.6e6
 # Of the GPU alone: what hosts and networks draw is no part of the row.
 DEVICE_ONLY = ["host=1e-9", "network=1e-9"]
 
@@ -63,9 +66,10 @@ def prompt(row: Row, zoo: Zoo) -> Outcome:
     if "Gemini" not in str(given.get("workload")):
         return Skipped(row["id"], row["kind"], "the building and its electricity are not known")
     fleet = zoo.get("datacenters", "google-fleet-2024")
-    machines = given["energy_wh"] / 1e3 / fleet.number("pue").value
+    used, pue = Value("used", given["energy_wh"] * WATT_HOUR, "J"), Value("pue", fleet.number("pue").value, "")
+    machines = Derivation(record=False).step("machines", operations.machine_energy(used, pue))
     intensity = float(fleet.number("market_intensity").value)
-    call = {"energy_kwh": machines, "building": fleet.id, "grid_g_per_kwh": [intensity]}
+    call = {"energy_kwh": float(machines.value) / KILOWATT_HOUR, "building": fleet.id, "grid_g_per_kwh": [intensity]}
     result = _result("carbon", call, zoo)
     return _scored(
         row, result.operational_t * 1e6 if row["kind"] == "carbon_inference" else result.onsite_water_l * 1e3

@@ -10,9 +10,18 @@ from typing import Any
 
 from mlwalls.server.accuracy.published import Row, Scorer
 from mlwalls.server.accuracy.report import Outcome, Scored, Skipped
-from mlwalls.server.accuracy.training_calls import Call, Unanswerable, call_of, hardware_of, known, model_of
+from mlwalls.server.accuracy.training_calls import (
+    Call,
+    Unanswerable,
+    call_of,
+    hardware_of,
+    known,
+    model_of,
+    parameters_of,
+)
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import collectives as net
+from mlwalls.solvers.equations import reliability
 from mlwalls.solvers.registry import solvers
 from mlwalls.solvers.solver import Problem
 from mlwalls.zoo import Zoo
@@ -256,17 +265,16 @@ def _reliability(row: Row, zoo: Zoo) -> Outcome:
 
 def _checkpoint(row: Row, zoo: Zoo) -> Outcome:
     inputs = dict(row["inputs"])
-    timed = row["kind"] == "checkpoint_time"
     count = int(inputs.get("num_gpus") or 8 * int(inputs.get("num_nodes", 0)) or 8)
     call = _failure_call(count, [], options=["storage_checkpoint"])
-    if timed:
-        # The size stated stands for the parameters, at 14 byte each.
-        inputs["params_b"] = float(inputs["size_tb"]) * TB / 14 / 1e9
+    if row["kind"] == "checkpoint_time":
+        n = problem_of(call, zoo).numbers
+        size = Value("size", float(inputs["size_tb"]) * TB, "byte")
+        law = reliability.write_time(size, n.accelerators, n.domain, n.write, n.store)
+        return _scored(row, Derivation(record=False).step("save", law).value, "memory")
     call.arguments["model"], _ = model_of(inputs, str(row.get("source", "")), zoo, call)
-    problem = problem_of(call, zoo)
-    vary = {"parameters": inputs["params_b"] * 1e9}
-    out = solvers()["fleet_efficiency"].evaluate(problem, vary)
-    return _scored(row, out["save"].value if timed else out["checkpoint_size"].value / TB, "memory")
+    out = solvers()["fleet_efficiency"].evaluate(problem_of(call, zoo), {"parameters": parameters_of(inputs)})
+    return _scored(row, out["checkpoint_size"].value / TB, "memory")
 
 
 SCORERS: dict[str, Scorer] = {

@@ -42,6 +42,12 @@ def building_energy(machines, pue):
     return machines * pue
 
 
+@equation("J", building="J", cite=TRAINING, wall="energy")
+def machine_energy(building, pue):
+    """Energy of the machines, where the building's is known."""
+    return building / pue
+
+
 @equation("kg", energy="J", intensity="g/kWh", cite=TRAINING, wall="sustainability")
 def emitted(energy, intensity):
     """Carbon of electricity at a grid's carbon intensity."""
