@@ -63,7 +63,14 @@ def test_entries_satisfy_the_published_schema(kind):
         ("amd-mi300x", "memory.capacity", 192 * 2**30),
         ("amd-mi325x", "memory.label_gb", 256),
         ("amd-mi355x", "peak.fp8", 5033.2e12),
-        ("intel-gaudi3", "peak.bf16", 1677e12),
+        ("intel-gaudi3", "peak.bf16", 1678e12),  # Intel's paper of July 2025, table 1
+        ("nvidia-rubin", "peak.int8", 250e12),  # NVIDIA's specifications: 18 POPS, 72 GPUs
+        ("nvidia-h100-nvl-94gb", "peak.fp8", 3341e12 / 2),
+        # IEEE Micro 2026, table 1: rates of one link in one direction.
+        ("google-tpu-v2", "memory.bandwidth", 700e9),
+        ("google-tpu-v3", "link.bandwidth", 4 * 70e9),
+        ("google-tpu-v4", "link.bandwidth", 6 * 50e9),
+        ("google-tpu-v5p", "link.bandwidth", 6 * 100e9),
         ("google-tpu-v6e", "peak.fp8", 918e12),
         ("cerebras-cs-3", "injection.bandwidth", 150e9),
         ("cerebras-cs-3", "fabric.bandwidth", 214e15 / 8),
