@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from mlwalls.solvers.assignments import write_assignments
 from mlwalls.solvers.derivation import Derivation, Value
@@ -276,6 +277,14 @@ def pool_at(
     model: Entry, hardware: Entry, ranks: int, weight_format: str, set_: Sequence[str] = ()
 ) -> tuple[Value, list[str]]:
     """Return a rank's pool as kv_capacity computes it by default, and those of `set_` that its work has."""
+    pool, known = _pool_at(model, hardware, ranks, weight_format, tuple(set_))
+    return pool, list(known)
+
+
+@lru_cache(maxsize=256)
+def _pool_at(
+    model: Entry, hardware: Entry, ranks: int, weight_format: str, set_: tuple[str, ...]
+) -> tuple[Value, tuple[str, ...]]:
     n = Numbers()
     n.you("tp", ranks)
     n.defined("one", 1)
@@ -283,11 +292,11 @@ def pool_at(
     shape = resolve_model(n, model, weight_format, "bf16", ranks)
     p = resolve_pool(n, shape, model, hardware, ranks)
     n.assumed("utilization", UTILIZATION, UTILIZATION, UTILIZATION)
-    known = [text for text in set_ if (name := text.partition("=")[0].strip()) in n and n[name].origin.kind != "you"]
+    known = tuple(t for t in set_ if (name := t.partition("=")[0].strip()) in n and n[name].origin.kind != "you")
     try:
         n.override(known)
     except CallError:
-        known = []  # the caller's own numbers refuse it, and say why
+        known = ()  # the caller's own numbers refuse it, and say why
     return pool_of(p, n, Derivation(record=False))["pool"], known
 
 

@@ -164,7 +164,7 @@ def _pools(request: QuantizationRequest, n: Numbers, model: Entry, hardware: Ent
         n.alias("base_pool", "pool")
         return (call,)
     quote_pool(n, *asked, "bf16", request.set_, "base_pool")
-    return (call, "the same with weight_dtype=bf16")
+    return (call, "weight_dtype=bf16")
 
 
 def _units(request: QuantizationRequest, hardware: Entry) -> tuple[str, str]:
@@ -214,7 +214,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     quantized, plain = times
     out: dict[str, Value] = {"floor": quantized.floor.value, "base_floor": plain.floor.value}
     out |= {"expected": quantized.expected, "base_expected": plain.expected}
-    for name in ("compute_floor", "memory_floor", "link_floor"):
+    for name in ("compute_floor", "memory_floor", "link_floor", "compute_time", "link_time", "overhead"):
         if (part := getattr(quantized, name)) is not None:
             out[name] = part
     out["speedup"] = d.step("speedup", common.ratio(plain.expected, quantized.expected))

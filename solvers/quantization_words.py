@@ -8,14 +8,10 @@ from typing import Any
 from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
+from mlwalls.solvers.shares import bound, floors_of, parts_of
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
-from mlwalls.solvers.words import bound, figure, first, fit_result, seconds
+from mlwalls.solvers.words import figure, first, fit_result, seconds
 
-_WALLS = {
-    "compute_floor": "compute_throughput",
-    "memory_floor": "memory_bandwidth",
-    "link_floor": "communication",
-}
 _SAID = {
     "w4a16": "INT4 weights, 16-bit arithmetic",
     "w8a16": "INT8 weights, 16-bit arithmetic",
@@ -69,9 +65,9 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     """Word the answer: whether it fits, the gain with its range, where it ends, memory and accuracy."""
     subject: Subject = problem.context
     r = subject.request
-    floors = {k: first(out[k]) for k in _WALLS if k in out}
-    ranked = sorted(floors, key=lambda k: floors[k], reverse=True)
-    binding = Binding(_WALLS[ranked[0]], _WALLS[ranked[1]], first(out["binding_share"]))
+    walls = floors_of(out)
+    binding = Binding(walls[0], walls[1], first(out["binding_share"]))
+    parts = parts_of(out, problem.numbers, decode=subject.decode)
     where = subject.hardware if r.n_accelerators == 1 else f"{r.n_accelerators} x {subject.hardware}"
     work = (
         f"a decode step at batch {r.batch_size}"
@@ -80,13 +76,12 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     )
     scheme = _SAID[r.scheme] + ("" if r.kv_dtype == "bf16" else f", {r.kv_dtype.upper()} KV-cache")
     gain = first(out["speedup"])
-    over = first(out["overhead_share"]) if "overhead_share" in out else 0.0
     head = "No faster" if gain < 1.05 else f"{figure(gain)}x faster"
     sentence = (
         f"{head} ({figure(first(out['speedup_low']))} to {figure(first(out['speedup_high']))}; "
         f"{figure(first(out['floor_speedup']))}x at the floor): with {scheme}, {work} of {subject.model} on {where} takes "
         f"{seconds(first(out['expected']))} instead of {seconds(first(out['base_expected']))} at 16 bit; "
-        f"{bound(binding.slug.replace('_', ' '), binding.share or 0, over)}."
+        f"{bound(binding.slug, binding.share, parts)}."
     )
     if subject.decode:
         sentence += _ends(out)

@@ -10,17 +10,14 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.links import group
+from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.pool import pool_short
 from mlwalls.solvers.roofline_compute import Structure, compute
+from mlwalls.solvers.shares import added, bound, floors_of, largest, parts_of
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
-from mlwalls.solvers.words import bound, figure, first, fit_result, plural, seconds
+from mlwalls.solvers.words import figure, first, fit_result, plural, seconds
 from mlwalls.zoo import Entry
 
-_WALLS = {
-    "compute_floor": "compute_throughput",
-    "memory_floor": "memory_bandwidth",
-    "link_floor": "communication",
-}
 # From this share of the memory left on, no engine's reserves take it all.
 AMPLE = 0.3
 # What a comparison leaves to its work, to stay short.
@@ -99,7 +96,8 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     short = -first(out["headroom"]) if "headroom" in out else 0.0
     feasible = short <= 0
     binding = _binding(s, out)
-    sentence = _speedup(s, names, out, binding) if "speedup" in out else _single(s, names, out, binding)
+    worded = _speedup if "speedup" in out else _single
+    sentence = worded(s, problem.numbers, names, out, binding)
     if "base_headroom" in out and (lacking := -first(out["base_headroom"])) > 0:
         lacks = f"{names.hardware[1]} does not hold it ({figure(lacking / 1e9)} GB an accelerator short)"
         sentence += f" {lacks}: its time is as if it did."
@@ -138,10 +136,9 @@ def _short_on(names: Names, ranks: int, weights: str) -> float:
 
 def _binding(s: Structure, out: Outcome) -> Binding:
     stem = "decode_" if "decode_floor" in out else ""
-    floors = {k: first(out[f"{stem}{k}"]) for k in _WALLS if f"{stem}{k}" in out}
-    ranked = sorted(floors, key=lambda k: floors[k], reverse=True)
-    slug = "serving_phases" if stem and _prefill_dominates(out) else _WALLS[ranked[0]]
-    return Binding(slug, _WALLS[ranked[1]], first(out["binding_share"]) if "binding_share" in out else None)
+    walls = floors_of(out, stem)
+    slug = "serving_phases" if stem and _prefill_dominates(out) else walls[0]
+    return Binding(slug, walls[1], first(out["binding_share"]) if "binding_share" in out else None)
 
 
 def _prefill_dominates(out: Outcome) -> bool:
@@ -169,19 +166,20 @@ def _on(names: Names) -> str:
     return names.hardware[0] if count == 1 else f"{count} x {names.hardware[0]}"
 
 
-def _why(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
-    name = binding.slug.replace("_", " ")
-    over = first(out["overhead_share"]) if "overhead_share" in out else 0.0
-    if s.phase == "inference" and s.kind == "transformer":
-        return f"each decode step is bound by {name}; prefill takes {seconds(first(out['prefill_expected']))} of it"
+def _why(s: Structure, n: Numbers, names: Names, out: Outcome, binding: Binding) -> str:
+    if "decode_floor" in out:
+        wall = floors_of(out, "prefill_" if _prefill_dominates(out) else "decode_")[0]
+        whole = added(parts_of(out, n, "prefill_"), first(n.output), parts_of(out, n, "decode_", decode=True))
+        return f"{bound(wall, None, whole)}; prefill takes {seconds(first(out['prefill_expected']))} of it"
+    binds = bound(binding.slug, binding.share, _parts(s, n, out))
     if s.several:
         last = names.request.batch_sizes[-1]
         then = seconds(plural(out["expected"], 1)[-1])
         rate = figure(plural(out["throughput"], 1)[-1])
-        return f"{bound(name, binding.share or 0, over)}; at batch {last}: {then}, {rate}/s"
+        return f"{binds}; at batch {last}: {then}, {rate}/s"
     intensity, ridge = first(out["arithmetic_intensity"]), first(out["ridge_point"])
     relation = "below" if intensity < ridge else "above"
-    text = f"{bound(name, binding.share or 0, over)}: {figure(intensity)} FLOP/byte is {relation} the ridge of {figure(ridge)}"
+    text = f"{binds}: {figure(intensity)} FLOP/byte is {relation} the ridge of {figure(ridge)}"
     if "crossover_batch" not in out and s.phase == "decode" and len(s.devices) == 1:
         text += "; at no batch size does compute bind"
     elif "crossover_batch" in out and first(out["crossover_batch"]) > 1:
@@ -189,25 +187,30 @@ def _why(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
     return text
 
 
-def _single(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
+def _parts(s: Structure, n: Numbers, out: Outcome) -> dict[str, float]:
+    return parts_of(out, n, decode=s.phase == "decode")
+
+
+def _single(s: Structure, n: Numbers, names: Names, out: Outcome, binding: Binding) -> str:
     low, high, floor = first(out["low"]), first(out["high"]), first(out["floor"])
     unit = "tokens/s" if s.kind == "transformer" else "samples/s" if s.kind == "sample" else "kernels/s"
     return (
         f"{_work_of(s, names)} on {_on(names)}: {seconds(first(out['expected']))} expected "
         f"({seconds(low)} to {seconds(high)}; floor {seconds(floor)}), {figure(first(out['throughput']))} {unit}; "
-        f"{_why(s, names, out, binding)}."
+        f"{_why(s, n, names, out, binding)}."
     )
 
 
-def _speedup(s: Structure, names: Names, out: Outcome, binding: Binding) -> str:
+def _speedup(s: Structure, n: Numbers, names: Names, out: Outcome, binding: Binding) -> str:
     def times(key: str) -> str:
         return f"{figure(first(out[key]))}x"
 
     what = _work_of(s, names)
     grown = {"memory_bandwidth": "bandwidth_ratio", "compute_throughput": "flops_ratio"}.get(binding.slug)
     because = f"{binding.slug.replace('_', ' ')} binds" + (f", and that grew {times(grown)}" if grown else "")
-    if "overhead_share" in out and (over := first(out["overhead_share"])) > (binding.share or 0.5):
-        because = f"per-layer overhead takes {figure(100 * over)} % of the time; at the floor {because}"
+    more, takes = largest(_parts(s, n, out), binding.slug)
+    if more:
+        because = f"{more} takes {figure(100 * takes)} % of the time; at the floor {because}"
     head = f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at the floor)"
     compared = (
         f"{what} takes {seconds(first(out['expected']))} on {_on(names)} "

@@ -146,6 +146,11 @@ def _check_whole(varied: tuple[str, ...], given: Mapping[str, Lever], steps: Seq
         raise CallError("vary", text, repair={"vary": [symbol for symbol in varied if symbol not in whole]})
 
 
+def _latencies(behind: Mapping[str, Value]) -> tuple[str, ...]:
+    """Return the fixed times that a figure rests on: overheads of layers, sequences, requests."""
+    return tuple(n for n, v in behind.items() if v.unit == "s" and v.origin.kind == "calibrated" and v.value > 0)
+
+
 def _default(behind: dict[str, Value]) -> tuple[str, ...]:
     """All rates; where there are none, everything that is neither true by definition nor a whole number asked for."""
     usable = {n: v for n, v in behind.items() if isinstance(v.value, (int, float)) and v.value != 0}
@@ -164,11 +169,12 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> Findings:
     outcome, base = inner.recorded()
     figure = outcome[s.metric.symbol]
     held = held_searches(base)
-    results = _perturbed(inner, held, s.metric.symbol, [n[c] for c in s.candidates], [n[f].value for f in _FACTORS])
-    order = sorted(s.candidates, key=lambda c: -abs(results[c][0]))[:MOST]
     behind = steps_behind(base, [figure.name])
+    results, fixed = _ranked(s, inner, held, n, behind)
+    order = sorted(results, key=lambda c: -abs(results[c][0]))[:MOST]
     own = choices_of(behind)
     out = Findings(inner, s.metric)
+    out.fixed = fixed
     out.order, out.kept = order, searched_in(behind)
     found = turns(inner, held, own or choices_of(base.steps), [n[symbol] for symbol in order])
     out.turns = [turn for turn in found if abs(math.log(turn.factor)) > 1e-9][:2]
@@ -190,6 +196,24 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> Findings:
     _effects(n, d, out, table, figure, len(order))
     _regimes(inner, held, bool(own), n, d, out, figure, {**base.values(), **outcome})
     return out
+
+
+def _ranked(
+    s: Structure, inner: Inner, held: dict[str, float | None], n: Numbers, behind: Sequence[Row | Step]
+) -> tuple[dict[str, list[float]], tuple[str, float] | None]:
+    """Return each varied number's effects, and the fixed time that outweighs all of them with its elasticity, if one does.
+
+    Where the caller named none to vary, that fixed time is one of them.
+    """
+    latencies = tuple(symbol for symbol in _latencies(inputs_of(behind)) if symbol not in s.candidates)
+    factors = [n[f].value for f in _FACTORS]
+    results = _perturbed(inner, held, s.metric.symbol, [n[c] for c in (*s.candidates, *latencies)], factors)
+    strongest = max((abs(results[c][0]) for c in s.candidates), default=0.0)
+    over = max(latencies, key=lambda c: abs(results[c][0]), default="")
+    if not over or abs(results[over][0]) <= strongest:
+        return {c: results[c] for c in s.candidates}, None
+    shown = s.candidates if s.vary else (*s.candidates, over)
+    return {c: results[c] for c in shown}, (over, results[over][0] / math.log(factors[0] / factors[1]))
 
 
 def _perturbed(

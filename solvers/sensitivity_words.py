@@ -9,9 +9,18 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation, Table, Value
 from mlwalls.solvers.inner import Inner, Metric
+from mlwalls.solvers.shares import LITTLE
 from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
 from mlwalls.solvers.turning import Turn, kept_as_found
 from mlwalls.solvers.words import figure, first, fit_result, seconds
+
+_TIMES = ("s", "ms", "us", "ns", "h", "days", "years")
+# Fixed times in words.
+_FIXED = {
+    "tau": "per-layer overhead (tau)",
+    "t_sequence": "the host's work for each sequence (t_sequence)",
+    "t_start": "the constant start of a request (t_start)",
+}
 
 
 class SensitivityResult(SolverResult):
@@ -35,6 +44,8 @@ class SensitivityResult(SolverResult):
 class Findings(dict[str, Value]):
     """The outcome, with what the wording needs besides: order of the rows, their table, regime changes."""
 
+    # `fixed`: the fixed time that outweighs every rate, and its elasticity.
+
     def __init__(self, inner: Inner, metric: Metric) -> None:
         super().__init__()
         self.inner, self.metric = inner, metric
@@ -42,6 +53,7 @@ class Findings(dict[str, Value]):
         self.turns: list[Turn] = []
         self.kept: list[str] = []
         self.table: Table | None = None
+        self.fixed: tuple[str, float] | None = None
 
 
 def quantity(number: float, unit: str) -> str:
@@ -57,12 +69,27 @@ def _turn_text(turn: Turn) -> str:
     return f"{turn.symbol} x{figure(turn.factor)}: {turn.after} takes over from {turn.before}"
 
 
+def _fixed(out: Findings, rows: dict[str, dict[str, Any]]) -> str:
+    """Say first which fixed time outweighs what is varied, and that the rates gain little where they do."""
+    if out.fixed is None:
+        return ""
+    symbol, elasticity = out.fixed
+    rest = [abs(rows[name]["elasticity"]) for name in out.order if name != symbol]
+    little = ", so that the rates gain next to nothing," if rest and max(rest) < LITTLE else ""
+    named = "" if symbol in out.order else "of these "
+    said = f"{_FIXED.get(symbol, symbol)}{little} and {named}"
+    # A time's elasticity to a fixed time is that one's share of it.
+    time = out.metric.unit in _TIMES
+    return f"is {figure(100 * elasticity)} % {said}" if time else f"rests most on {said}"
+
+
 def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     """Word the answer: the strongest number first, its lead, then where that changes."""
     assert isinstance(out, Findings) and out.table is not None
     shown = out.inner.presented()
     rows = {name: out.table.rows[name] for name in out.order}
     strongest = out.order[0]
+    fixed = _fixed(out, rows)
     lead = f"{strongest}: {_percent(rows[strongest]['elasticity'])} % a percent"
     if len(out.order) > 1:
         second = out.order[1]
@@ -81,7 +108,8 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     base = first(out["base_value"])
     name = f"{out.inner.solver.name}'s {out.metric.symbol}"
     sentence = (
-        f"{name} ({quantity(base, out.metric.unit)}) answers most to {lead}. {effect[0].upper()}{effect[1:]}.{regime}"
+        f"{name} ({quantity(base, out.metric.unit)}) {fixed}answers most to {lead}. "
+        f"{effect[0].upper()}{effect[1:]}.{regime}"
     )
     if not shown.feasible:
         sentence = (

@@ -142,13 +142,3 @@ def fit_result(kind: type[R], out: Mapping[str, Value], extra: Mapping[str, Any]
         if field not in fields and field not in skip:
             fields[field] = float(f"{first(out[symbol]) / factor:.6g}")
     return kind(**fields)
-
-
-def bound(wall: str, share: float, overhead: float) -> str:
-    """Say which wall binds, and first what takes more of the time than it does (shares of the expected time)."""
-    if overhead > share:
-        return (
-            f"per-layer overhead takes {figure(100 * overhead)} % of it, and {wall}, which binds the floor, "
-            f"{figure(100 * share)} %"
-        )
-    return f"{wall} binds ({figure(100 * share)} % of it)"
