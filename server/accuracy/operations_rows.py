@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mlwalls.server.accuracy.published import Row, Scorer
@@ -11,6 +13,7 @@ from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import operations
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
+from mlwalls.zoo.calibrations import calibration
 
 # Prompt tokens of a chat benchmark whose rows do not state them. Assumed.
 CHAT_PROMPT = 200
@@ -79,8 +82,8 @@ def prompt(row: Row, zoo: Zoo) -> Outcome:
 def serving_energy(row: Row, zoo: Zoo) -> Outcome:
     """Predict the GPU energy of a million output tokens, Wh, at the batch and median time per token that the row states.
 
-    The row's own power is not used: it is modelled; the ends of the assumed utilization give the interval. A median time leaves
-    out the steps that carry prompts: what those add is serving_cost's time per token with prompts over that without.
+    The row's own power is not used: it is modelled. A median time leaves out the steps that carry prompts: what those add is
+    serving_cost's time per token with prompts over that without. The interval holds both, by the errors of published figures.
     """
     given = row["inputs"]
     batch, chip = given["running_batch"], {"hardware": given["gpu"], "n_accelerators": given["num_gpus"]}
@@ -93,10 +96,10 @@ def serving_energy(row: Row, zoo: Zoo) -> Outcome:
     rate = {"tokens_per_s": 1e3 * batch / given["median_itl_ms"] * bare / mixed, "grid_g_per_kwh": [1]}
     call = {"hours": 1, "pue": 1, "set": DEVICE_ONLY, **chip, **rate}
 
-    def energy(**utilization: float) -> float:
-        return float(_result("carbon", {**call, **utilization}, zoo).energy_per_million_tokens_kwh * 1e3)
-
-    return _scored(row, energy(), energy(utilization_percent=65), energy(utilization_percent=100))
+    predicted = _result("carbon", call, zoo).energy_per_million_tokens_kwh * 1e3
+    spread = math.exp(float(calibration("serving")["intervals"]["energy"]["value"]))
+    scored = _scored(row, predicted, predicted / spread, predicted * spread)
+    return replace(scored, groups={**scored.groups, "model": serving["model"]})
 
 
 def _name(model: str) -> str:

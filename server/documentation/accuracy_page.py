@@ -12,6 +12,7 @@ from mlwalls.zoo import Zoo
 HOME = Path(mlwalls.zoo.__file__).parent / "calibration"
 
 MORE = {
+    "rows_energy.yaml": ": energy of output tokens",
     "rows_experts.yaml": ": mixtures of experts",
     "rows_later.yaml": ": rows never fitted",
     "rows_recent.yaml": ": tuned kernels",

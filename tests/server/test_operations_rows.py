@@ -81,13 +81,13 @@ def test_rows_are_predicted(outcomes, id, most):
 
 
 def test_the_energy_of_serving_has_an_interval(outcomes):
-    # 0.82 of 700 W on 8 GPUs over 511.2/0.0758 tokens/s, in Wh a million, and what steps with prompts add; 0.685 and all of it at
-    # the ends.
+    # 0.82 of 700 W on 8 GPUs over 511.2/0.0758 tokens/s, in Wh a million, and what steps with prompts add.
     bare = 700 * 8 / (511.2 / 0.0758) * 1e6 / 3600
     row = outcomes["qwen-h100"]
     assert 1 < row.predicted / (0.82 * bare) < 1.25
-    assert row.low / row.predicted == pytest.approx(0.685 / 0.82, rel=1e-4)
-    assert row.high / row.predicted == pytest.approx(1 / 0.82, rel=1e-4)
+    # Wider than the ends of the assumed utilization, 0.685 and all of the rated power: the time of a mean step is predicted too.
+    assert row.low / row.predicted < 0.685 / 0.82
+    assert row.high / row.predicted > 1 / 0.82
     assert row.covered
 
 

@@ -175,3 +175,10 @@ def test_a_repeated_row_counts_once(zoo):
     assert isinstance(first, MeasuredRow)
     assert second.excluded
     assert "repeats" in second.reason
+
+
+def test_the_interval_of_energy_is_that_of_other_models_rows(refit, zoo):
+    joules, models = refit.energy(zoo)
+    assert len(joules) == 9
+    assert 0.72 <= refit.held_by_others(joules, models).mean() <= 0.88
+    assert refit.new_row(joules) == pytest.approx(calibration("serving")["intervals"]["energy"]["value"], abs=0.001)

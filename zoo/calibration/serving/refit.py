@@ -28,6 +28,8 @@ import numpy as np
 import yaml
 from scipy.optimize import least_squares
 
+from mlwalls.server.accuracy import score_file
+from mlwalls.server.accuracy.report import Scored
 from mlwalls.zoo import Zoo
 from mlwalls.zoo.entry import Entry
 from mlwalls.zoo.measured import MeasuredRow, UnusedRow, read_rows
@@ -302,6 +304,22 @@ def nested_coverage(residuals: np.ndarray, groups: np.ndarray, regimes: np.ndarr
     return float(held.mean())
 
 
+def energy(zoo: Zoo) -> tuple[np.ndarray, np.ndarray]:
+    """Return ln(measured/predicted) of the rows on energy, and their models."""
+    outcomes = [o for o in score_file(HERE / "rows_energy.yaml", zoo) if isinstance(o, Scored)]
+    return np.array([-np.log1p(o.error) for o in outcomes]), np.array([o.groups["model"] for o in outcomes])
+
+
+def new_row(residuals: np.ndarray) -> float:
+    """Return the half-width that holds a new row with 80 % probability: the quantile at ``0.8 (n + 1) / n``."""
+    return float(np.quantile(np.abs(residuals), min(1.0, 0.8 * (len(residuals) + 1) / len(residuals))))
+
+
+def held_by_others(residuals: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Tell which residuals lie inside the half-width that the other groups give."""
+    return np.array([abs(r) <= new_row(residuals[groups != g]) for r, g in zip(residuals, groups, strict=True)])
+
+
 def main() -> None:
     """Print the constants and how good they are."""
     zoo = Zoo.builtin()
@@ -359,6 +377,9 @@ def main() -> None:
         name: {"value": float(f"{v[0]:.3g}"), "low": float(f"{min(v):.3g}"), "high": float(f"{max(v):.3g}")}
         for name, v in spread.items()
     }
+    joules, models = energy(zoo)
+    report["energy"] = errors(joules) | {"half_width": round(new_row(joules), 3)}
+    report["energy"]["left_out_model"] = float(held_by_others(joules, models).mean())
     yaml.safe_dump(report, sys.stdout, sort_keys=False, width=150)
 
 
