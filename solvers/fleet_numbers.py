@@ -17,6 +17,8 @@ from mlwalls.zoo.calibrations import calibration
 
 # Best shape's share of the peak of the boards of a generation that were measured.
 BEST_SHAPE = {"ampere": 0.869, "hopper": 0.803, "blackwell": 0.776}
+BEST_SHAPE_ELSEWHERE = 0.775
+BEST_SHAPE_RANGE = (0.65, 0.87)
 MESH = ("cdna2", "cdna3", "cdna4")
 FLASH_GAIN = {"ampere": 1.6, "tpu": 2.0}
 CONSTANTS = ("s_gemm", "kappa", "eta_fa", "eta_hbm", "w_dp", "eta_net", "align", "imb", "sigma", "chi")
@@ -67,8 +69,9 @@ def fixed_numbers(
     elif measured:
         n.zoo("matmul", hardware, "measured.matmul_bf16", "FLOP/s")
     else:
-        share = BEST_SHAPE.get(family, 0.775) if hardware.text("form") == "sxm" else 0.775
-        n.assumed("eta_dev", share, 0.65, 0.87, source="mleng")
+        own = BEST_SHAPE if hardware.text("form") == "sxm" else {}
+        share = own.get(family, BEST_SHAPE_ELSEWHERE)
+        n.assumed("eta_dev", share, *BEST_SHAPE_RANGE, source="mleng")
         warnings.append(f"{hardware.name}: no published matmul rate, {share:g} of the peak assumed")
     gain = FLASH_GAIN["tpu"] if tpu else FLASH_GAIN.get(family, 1.0)
     n.assumed("flash_gain", gain, 1.0, 2.0, source="cal_training")

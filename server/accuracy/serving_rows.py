@@ -13,6 +13,9 @@ from typing import Any
 from mlwalls.server.accuracy.csv_rows import predicted
 from mlwalls.server.accuracy.published import Row, Scorer
 from mlwalls.server.accuracy.report import Outcome, Scored, Skipped
+from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.equations.fleet import sustained_of_peak
+from mlwalls.solvers.fleet_numbers import BEST_SHAPE, BEST_SHAPE_ELSEWHERE, BEST_SHAPE_RANGE
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 from mlwalls.zoo.entry import Entry, UnknownName
@@ -31,6 +34,8 @@ FORMATS: dict[str, tuple[str, float | None]] = {
     "q4_k_m": ("int4", 0.606),
     "q4_0": ("int4", 0.5625),
 }
+
+TERA = 1e12
 
 
 def answer(tool: str, zoo: Zoo, **arguments: Any) -> Mapping[str, Any]:
@@ -70,7 +75,12 @@ def _groups(model: Entry, chip: Entry, row: Row) -> dict[str, str]:
 
 def _pass(row: Row, zoo: Zoo, phase: str, length: int, batch: int) -> tuple[Mapping[str, Any], dict[str, str]]:
     inputs = row["inputs"]
-    model, chip = entry("models", inputs["model"], zoo), entry("hardware", inputs.get("gpu") or inputs["chip"], zoo)
+    named = inputs.get("gpu") or inputs["chip"]
+    model, chip = entry("models", inputs["model"], zoo), entry("hardware", named, zoo)
+    stated = _weights(row)
+    if re.search(r"NVL\d+$", named) and chip.has("link.bandwidth"):
+        # A domain as large as the row says, whatever the zoo's chip has: the group talks over its link.
+        stated["set"] = [*stated.get("set", []), f"link={chip.number('link.bandwidth').value}"]
     result = answer(
         "roofline",
         zoo,
@@ -80,7 +90,7 @@ def _pass(row: Row, zoo: Zoo, phase: str, length: int, batch: int) -> tuple[Mapp
         batch_sizes=[batch],
         seq_len=length,
         n_accelerators=int(inputs.get("tp") or inputs.get("num_gpus") or inputs.get("num_chips") or 1),
-        **_weights(row),
+        **stated,
     )
     return result, _groups(model, chip, row)
 
@@ -204,12 +214,21 @@ def _memory(row: Row, zoo: Zoo) -> Outcome:
 
 
 def _matmul(row: Row, zoo: Zoo) -> Outcome:
-    chip = entry("hardware", row["inputs"]["gpu"], zoo)
-    work = 1e15
-    result = answer(
-        "roofline", zoo, hardware=chip.id, flops=work, bytes=1e9, compute_dtype=row["inputs"].get("dtype", "bf16")
-    )
-    rates = [work / (result[name] * 1e-3) / 1e12 for name in ("expected_ms", "high_ms", "low_ms")]
+    """Predict the best shape's rate: the zoo's of this chip, else the share of the peak that its generation's boards reach."""
+    chip, width = entry("hardware", row["inputs"]["gpu"], zoo), row["inputs"].get("dtype", "bf16")
+    if not chip.has(f"peak.{width}"):
+        return Skipped(row["id"], row["kind"], f"the zoo has no {width} peak of this chip")
+    whole, peak = Value("whole", 1.0, ""), Value("peak", chip.number(f"peak.{width}").value, "FLOP/s")
+    share = BEST_SHAPE.get(chip.text("family"), BEST_SHAPE_ELSEWHERE)
+    rates = [
+        float(Derivation(record=False).step("rate", sustained_of_peak(whole, Value("share", s, ""), peak)).value) / TERA
+        for s in (share, *BEST_SHAPE_RANGE)
+    ]
+    if width == "bf16" and chip.has("measured.matmul_bf16"):
+        rates[0] = float(chip.number("measured.matmul_bf16").value) / TERA
+        if rates[0] == row["value"]:
+            return Skipped(row["id"], row["kind"], "the zoo holds this very figure", True)
+        rates[1:] = min(rates[0], rates[1]), max(rates[0], rates[2])
     return _scored(row, rates, {"chip": chip.id})
 
 

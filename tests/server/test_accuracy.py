@@ -118,6 +118,31 @@ def test_a_published_decode_rate(zoo, tmp_path):
     assert row.low < row.measured < row.high
 
 
+def test_best_matmul_rates(zoo, tmp_path):
+    # 0.776 of a B200's 4,500 TFLOP/s in 8 bit, as in 16 bit; Bekman's benchmarks measured 3,432.5.
+    eight = published(zoo, tmp_path, kind="gemm_peak", inputs={"gpu": "B200 SXM", "dtype": "fp8"}, value=3432.5)
+    assert eight.predicted == pytest.approx(0.776 * 4500)
+    assert eight.low < eight.measured < eight.high
+    # A figure that the zoo holds is no test of it; another of the same chip is, by that figure.
+    row = {"kind": "gemm_peak", "inputs": {"gpu": "H100 SXM", "dtype": "bf16"}}
+    assert published(zoo, tmp_path, **row, value=794.5).excluded
+    assert published(zoo, tmp_path, **row, value=750).predicted == pytest.approx(794.5)
+
+
+def test_a_stated_domain_is_taken(zoo, tmp_path):
+    # NVIDIA's 32 linked GH200 take 1.6 s for 32,768 tokens of Llama 3.1 405B: the
+    # network's cards would take ten times as long.
+    inputs = {
+        "gpu": "GH200 NVL32",
+        "num_gpus": 32,
+        "model": "Llama-3.1-405B",
+        "input": 32768,
+        "batch": 1,
+        "precision": "fp8",
+    }
+    assert published(zoo, tmp_path, kind="prefill_latency", inputs=inputs, value=1.6).predicted < 5
+
+
 def test_a_narrow_group_format_has_its_scales(zoo, tmp_path):
     inputs = {"gpu": "A100-SXM-80GB", "model": "Llama-2-70B", "tp": 1, "batch": 1, "context_tokens": 200}
     rates = [
