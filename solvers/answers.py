@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from mlwalls.zoo import Source, Zoo
 _SHORT = re.compile(r"^https://(arxiv\.org/abs|doi\.org)/")
 # From so many on, sources are listed by address alone unless all detail is asked for.
 MANY_SOURCES = 7
+# An answer of more bytes gives the works that only formulas rest on by id.
+LARGE = 6000
 # From so many steps on, ranges of calibrated constants are left to the answer in all detail.
 MANY_STEPS = 36
 
@@ -31,7 +34,9 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     shown, derivation = answer.presentation, answer.derivation
     binding = shown.binding
     wall = WALLS[binding.slug]
-    left = set(answer.solver.result.BRIEF_LEAVES) if detail == "brief" else set()
+    kind = answer.solver.result
+    left = set(kind.FULL_ALONE) if detail != "full" and shown.feasible else set()
+    left |= kind.BRIEF_LEAVES if detail == "brief" else set()
     data: dict[str, Any] = {
         "verdict": shown.verdict,
         "feasible": shown.feasible,
@@ -46,12 +51,12 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     text = rendered(derivation, detail == "full" or len(derivation.steps) <= MANY_STEPS, kept, shown.unsaid)
     if detail != "brief":
         data["work"] = text.work
-    brief = detail == "brief" or (detail == "default" and len(text.citations) > MANY_SOURCES)
     own = answer.solver.sources
     cited = [(f"{id}{'' if checked else '?'}", _entry(zoo, id, own)) for id, checked in text.citations]
-    data["sources"] = _addresses(cited) if brief else [_titled(name, entry) for name, entry in cited]
-    if detail == "brief" and len(cited) > MANY_SOURCES:
-        data["sources"] = _brief(cited, text.of_numbers)
+    many = detail != "full" and len(cited) > MANY_SOURCES
+    data["sources"] = (
+        _addresses(cited) if detail == "brief" or many else [_titled(name, entry) for name, entry in cited]
+    )
     warnings = [*answer.problem.warnings, *shown.warnings]
     if doubtful := text.unverified:
         names = ", ".join(f"{v.origin.entry} {v.name}" for v in doubtful[:6])
@@ -61,7 +66,14 @@ def answer_data(answer: Answer, zoo: Zoo, detail: str = "default") -> dict[str, 
     data["scenario"] = write_assignments(answer.problem.scenario)
     if detail == "full":
         data["steps"] = [_typed(step) for step in derivation.steps if isinstance(step, Step)]
+    if many and (detail == "brief" or size(data) > LARGE):
+        data["sources"] = _brief(cited, text.of_numbers)
     return data
+
+
+def size(data: Mapping[str, Any]) -> int:
+    """Return the bytes of an answer as compact JSON."""
+    return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _entry(zoo: Zoo, source: str, own: Mapping[str, Mapping[str, Any]]) -> Source:

@@ -123,7 +123,7 @@ class Compact:
         unsaid: steps that the answer does not speak of: without a line where nothing rests on them.
     """
 
-    __slots__ = ("_filled", "_instead", "ones", "within")
+    __slots__ = ("_cites", "_filled", "_instead", "ones", "within")
 
     def __init__(
         self,
@@ -144,6 +144,15 @@ class Compact:
         self._instead: dict[str, str] = dict.fromkeys(self.ones, "1")
         self._filled: dict[str, tuple[str, int]] = {}
         self.within: set[str] = set()
+        self._cites: dict[str, tuple[str, ...]] = {}
+        # Rows, columns and checks name no works: what rests on one keeps its line there.
+        bare = {
+            name
+            for step, some in zip(steps, texts, strict=True)
+            if isinstance(step, Row) or step.kind in ("column", "check")
+            for text in some
+            for name in _names(text)
+        }
         idle = {name for name in unsaid if not uses[name] and name not in held and not kept(name)}
         for step, some in zip(steps, texts, strict=True):
             if step.name in idle and isinstance(step, Step):
@@ -152,11 +161,13 @@ class Compact:
                 # Where it would get too long, the longest of what it takes in gets its line back.
                 while len(self.text(text)) > LONGEST and (taken := self.within.intersection(_names(text))):
                     self._give_back(max(taken, key=lambda name: len(self.text(name))))
-            if isinstance(step, Step) and step.kind == "step" and some and not step.cite:
+            if isinstance(step, Step) and step.kind == "step" and some:
                 free = uses[step.name] in (1, 2) and step.name not in held and not kept(step.name)
                 if free and self._shortens(step.name, some[0], uses[step.name]):
-                    self._instead[step.name] = some[0]
-                    self.within.add(step.name)
+                    cites = self.cites(step)
+                    if not cites or step.name not in bare:
+                        self._instead[step.name], self._cites[step.name] = some[0], cites
+                        self.within.add(step.name)
         self.within |= idle
 
     def _shortens(self, name: str, text: str, uses: int) -> bool:
@@ -167,6 +178,11 @@ class Compact:
         self.within.discard(name)
         del self._instead[name]
         self._filled.clear()
+
+    def cites(self, step: Step) -> tuple[str, ...]:
+        """Return the works that a step rests on, with those of the steps that it takes in."""
+        taken = [self._cites[name] for text in _texts(step) for name in _names(text) if name in self.within]
+        return tuple(dict.fromkeys(cite for cites in (step.cite, *taken) for cite in cites))
 
     def text(self, text: str) -> str:
         """Return an expression with what it takes in."""

@@ -154,13 +154,12 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
         out["communication"] = d.step("communication", eq.per_step(steps, n.layers, n.pp, talk))
     if moved is not None and idle is not None:
         out["pipeline"] = d.step("pipeline", eq.pipeline_loss(idle, steps, moved))
-    rest = (work, update, out["useful"])
-    if both is None:
-        law = eq.kernel_loss(*rest) if moved is None else eq.kernel_loss_moved(*rest, steps, moved)
-    elif moved is None:
-        law = eq.kernel_loss_extra(*rest, steps, n.layers, both)
+    lost = [out[name] for name in ("recompute", "communication", "pipeline", "exposed") if name in out]
+    if not lost:
+        law = common.difference(mean, out["useful"])
     else:
-        law = eq.kernel_loss_all(*rest, steps, n.layers, n.pp, both, moved)
+        named = lost[0] if len(lost) == 1 else d.step("lost", _SUMS[len(lost)](*lost))
+        law = eq.kernel_loss(mean, out["useful"], named)
     out["kernels"] = d.step("kernels", law)
     return StepTimes(n, m, dp, steps, ranks, own, step, tokens, layer.kept, layer.scores, out)
 

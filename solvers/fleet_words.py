@@ -75,6 +75,9 @@ class Subject:
 class FleetResult(SolverResult):
     """Typed outputs; seconds are of one step, memory of one accelerator; losses that the plan does not have are left out."""
 
+    FULL_ALONE: ClassVar = frozenset(
+        {"weights_gb", "gradients_gb", "adam_gb", "activations_gb", "logits_gb", "young_interval_s"}
+    )
     BRIEF_LEAVES: ClassVar = frozenset(
         {
             "plan",
@@ -89,14 +92,8 @@ class FleetResult(SolverResult):
             "failures_s",
             "dp",
             "steps",
-            "weights_gb",
-            "gradients_gb",
-            "adam_gb",
-            "activations_gb",
-            "logits_gb",
             "mtbf_h",
             "checkpoint_interval_s",
-            "young_interval_s",
             "runner_up",
         }
     )

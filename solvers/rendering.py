@@ -90,10 +90,11 @@ def _work(
     unsaid: Collection[str] = (),
 ) -> list[str]:
     if kept is None:
-        return [*_origins(inputs, spreads), *_Lines(str, set()).of(derivation.steps)]
+        return [*_origins(inputs, spreads), *_Lines(str, set(), lambda step: step.cite).of(derivation.steps)]
     compact = Compact(derivation.steps, inputs, kept, unsaid)
     shown = [value for value in inputs if value.name not in compact.ones]
-    return [*_origins(shown, spreads), *_Lines(compact.text, compact.within, short=True).of(derivation.steps)]
+    lines = _Lines(compact.text, compact.within, compact.cites, short=True)
+    return [*_origins(shown, spreads), *lines.of(derivation.steps)]
 
 
 def _citations(derivation: Derivation, inputs: list[Value]) -> list[tuple[str, bool]]:
@@ -108,10 +109,16 @@ def _citations(derivation: Derivation, inputs: list[Value]) -> list[tuple[str, b
 
 
 class _Lines:
-    """The steps as lines: `text` prints an expression, the steps `within` others have none of their own."""
+    """The steps as lines: `text` prints an expression, the steps `within` others have none of their own, `cites` are a line's."""
 
-    def __init__(self, text: Callable[[str], str], within: Collection[str], short: bool = False) -> None:
-        self.text, self.within, self.short = text, within, short
+    def __init__(
+        self,
+        text: Callable[[str], str],
+        within: Collection[str],
+        cites: Callable[[Step], tuple[str, ...]],
+        short: bool = False,
+    ) -> None:
+        self.text, self.within, self.cites, self.short = text, within, cites, short
         self.seen: set[str] = set()
         self.defaults: dict[tuple[str, str], str] = {}
 
@@ -133,7 +140,7 @@ class _Lines:
         return f"{row.table} {row.name}: {'; '.join(f'{key} = {text}' for key, text in cells.items())}"
 
     def _step(self, step: Step) -> str:
-        fresh = [source for source in step.cite if source not in self.seen]
+        fresh = [source for source in self.cites(step) if source not in self.seen]
         self.seen.update(fresh)
         tail = f" [{', '.join(fresh)}]" if fresh else ""
         text = self.text(step.applied.text()) if step.applied is not None and step.kind != "search" else ""

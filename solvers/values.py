@@ -121,9 +121,9 @@ class Equation:
         self._texts: dict[tuple[str, ...], str] = {}
 
     def __call__(self, *values: Value, **named: Value) -> Applied:
-        arguments = list(values)
+        arguments: list[Any] = list(values)
         if named:
-            arguments += [None] * (len(self.parameters) - len(values))  # type: ignore[list-item]
+            arguments += [None] * (len(self.parameters) - len(values))
             for name, value in named.items():
                 arguments[self._places[name]] = value
         for argument in arguments:

@@ -352,28 +352,10 @@ def pipeline_loss(idle, steps, transfers):
     return idle + steps * transfers
 
 
-@equation("s", work="s", update="s", useful="s")
-def kernel_loss(work, update, useful):
-    """Work and optimizer beyond the ideal time."""
-    return work + update - useful
-
-
-@equation("s", work="s", update="s", useful="s", extra="s")
-def kernel_loss_extra(work, update, useful, steps, layers, extra):
-    """The same less what layers send or redo."""
-    return work + update - useful - steps * layers * extra
-
-
-@equation("s", work="s", update="s", useful="s", moved="s")
-def kernel_loss_moved(work, update, useful, steps, moved):
-    """The same less transfers between stages."""
-    return work + update - useful - steps * moved
-
-
-@equation("s", work="s", update="s", useful="s", extra="s", moved="s")
-def kernel_loss_all(work, update, useful, steps, layers, pp, extra, moved):
-    """The same less both."""
-    return work + update - useful - steps * (layers / pp * extra + moved)
+@equation("s", mean="s", useful="s", lost="s")
+def kernel_loss(mean, useful, lost):
+    """What a step takes beyond the ideal time, less the losses that have another name."""
+    return mean - useful - lost
 
 
 @equation("s", step="s", mean="s", wall="synchronization")
