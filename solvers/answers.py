@@ -97,7 +97,8 @@ def _brief(cited: list[tuple[str, Source]], of_numbers: Collection[str]) -> list
     """Return the addresses of what numbers come from, and in one line the works that only formulas rest on."""
     numbers = [(name, entry) for name, entry in cited if entry.id in of_numbers]
     works = [name for name, entry in cited if entry.id not in of_numbers]
-    return _addresses(numbers) + ([f"{', '.join(works)}: zoo://sources/{{id}}"] if works else [])
+    lines = [line.replace(": https://", ": ", 1) for line in _addresses(numbers)]
+    return lines + ([f"{', '.join(works)}: zoo://sources/{{id}}"] if works else [])
 
 
 def _scheme(match: re.Match[str]) -> str:

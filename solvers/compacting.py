@@ -16,9 +16,9 @@ from mlwalls.solvers.derivation import Applied, Row, Step, Value
 from mlwalls.solvers.expressions import OPERATORS, Printer
 
 # What an expression may grow to; longer ones are hard to read.
-LONGEST = 200
+LONGEST = 240
 # What a line of its own takes beside a step's name and expression: signs, number, unit, and the figure to be seen.
-A_LINE = 16
+A_LINE = 20
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _MARK = "\N{GREEK SMALL LETTER PI}"
 # As tightly as a name or a number binds.
@@ -118,12 +118,16 @@ def _shape(text: str, ones: frozenset[str]) -> _Shape:
 class Compact:
     """Which steps and inputs of a recorded derivation need no line of their own, and the other lines' expressions.
 
+    Attributes:
+        within: steps without a line.
+        literal: defined counts that are not named: ones, and those used once.
+
     Args:
         kept: whether a name must stay a name of the program.
         unsaid: steps that the answer does not speak of: without a line where nothing rests on them.
     """
 
-    __slots__ = ("_cites", "_filled", "_instead", "ones", "within")
+    __slots__ = ("_cites", "_filled", "_instead", "literal", "ones", "within")
 
     def __init__(
         self,
@@ -135,13 +139,20 @@ class Compact:
         held = set(_held(steps))
         texts = [tuple(_texts(step)) for step in steps]
         uses = Counter([name for some in texts for text in some for name in _names(text)])
-        self.ones = frozenset(
-            v.name
+        plain = [
+            v
             for v in inputs
-            if v.origin.kind == "defined" and not v.origin.source and not v.unit and _is_one(v) and v.name not in held
-        )
+            if v.origin.kind == "defined"
+            and not v.origin.source
+            and not v.unit
+            and v.name not in held
+            and not kept(v.name)
+        ]
+        self.ones = frozenset(v.name for v in plain if _is(v, 1))
         # Expressions that stand in place of names, and printed expressions with how tightly they bind.
         self._instead: dict[str, str] = dict.fromkeys(self.ones, "1")
+        self._instead |= {v.name: f"{v.value:.17g}" for v in plain if uses[v.name] == 1 and _is_count(v)}
+        self.literal = frozenset(self._instead)
         self._filled: dict[str, tuple[str, int]] = {}
         self.within: set[str] = set()
         self._cites: dict[str, tuple[str, ...]] = {}
@@ -205,8 +216,12 @@ class Compact:
         return filled
 
 
-def _is_one(value: Value) -> bool:
-    return isinstance(value.value, (int, float)) and value.value == 1
+def _is(value: Value, number: int) -> bool:
+    return isinstance(value.value, (int, float)) and value.value == number
+
+
+def _is_count(value: Value) -> bool:
+    return isinstance(value.value, (int, float)) and 1 < value.value < 100 and float(value.value).is_integer()
 
 
 def _texts(step: Step | Row) -> Iterator[str]:

@@ -130,7 +130,7 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         n.you("global_batch", batch)
     else:
         n.assumed("global_batch", batch, max(1, batch / 4), batch * 4)
-        warnings.append(f"global_batch not given: {batch} sequences of {request.seq_len} tokens taken")
+        warnings.append(f"global_batch: {batch} sequences of {request.seq_len} tokens")
     if request.total_tokens is not None:
         n.you("total", request.total_tokens, "token")
     if model.has("config.max_context") and request.seq_len > model.number("config.max_context").value:
@@ -175,6 +175,8 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         sizes = [plan.sizes[symbol] for _, plan in points]
         if set(sizes) == {given.get(symbol)}:
             numbers.you(symbol, sizes[0])
+        elif symbol == "pp" and not found.structure.pp and len(points) == 1:
+            numbers.defined(symbol, 1)
         else:
             numbers.chosen(symbol, sizes if len(set(sizes)) > 1 else sizes[0])
     numbers.override(search.assigned)
@@ -341,7 +343,8 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out["binding_share"] = d.step("binding_share", common.ratio(largest.value, out["delivered"]))
     if d.record and s.chosen is not None:
         tried, second, at_second = s.chosen
-        d.tried("plans", tried, "lowest", step, dict(second), at_second)
+        other = {name: size for name, size in second if name not in n or n[name].value != size}
+        d.tried("plans", tried, "lowest", step, other, at_second)
     return out
 
 

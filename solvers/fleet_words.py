@@ -17,7 +17,7 @@ from mlwalls.solvers.words import count, figure, first, fit_result, plural, seco
 LOSSES = {
     "kernels": ("kernels below peak", "compute_throughput"),
     "recompute": ("recomputation", "memory_capacity"),
-    "communication": ("tensor-, context- and expert-parallel traffic", "communication"),
+    "communication": ("model-parallel traffic", "communication"),
     "pipeline": ("the pipeline bubble", "synchronization"),
     "exposed": ("data-parallel traffic", "communication"),
     "stragglers": ("stragglers", "synchronization"),
@@ -76,7 +76,17 @@ class FleetResult(SolverResult):
     """Typed outputs; seconds are of one step, memory of one accelerator; losses that the plan does not have are left out."""
 
     FULL_ALONE: ClassVar = frozenset(
-        {"weights_gb", "gradients_gb", "adam_gb", "activations_gb", "logits_gb", "young_interval_s"}
+        {
+            "weights_gb",
+            "gradients_gb",
+            "adam_gb",
+            "activations_gb",
+            "logits_gb",
+            "young_interval_s",
+            "dp",
+            "steps",
+            "fits",
+        }
     )
     BRIEF_LEAVES: ClassVar = frozenset(
         {
@@ -90,8 +100,6 @@ class FleetResult(SolverResult):
             "exposed_s",
             "stragglers_s",
             "failures_s",
-            "dp",
-            "steps",
             "mtbf_h",
             "checkpoint_interval_s",
             "runner_up",
@@ -99,7 +107,7 @@ class FleetResult(SolverResult):
     )
 
     plan: str | None = Field(default=None, description="Parallel sizes, recomputation and sharding.")
-    fits: bool
+    fits: bool | None = None
     step_s: float = Field(description="Expected step.")
     step_low_s: float
     step_high_s: float
@@ -166,6 +174,13 @@ def _text(found: Found) -> str:
     return plan_text(found.sizes, found.structure.recompute, found.structure.zero)
 
 
+def _other(found: Found) -> str:
+    """Print in what the second best plan differs."""
+    names = {"microbatch": "micro-batch", "interleave": "interleave"}
+    differ = [f"{names.get(k, k.upper())} {size}" for k, size in found.second.items() if found.sizes[k] != size]
+    return ", ".join(differ) or plan_text(found.second)
+
+
 def plan_arguments(found: Found, limits: Model, assigned: list[str]) -> dict[str, Any]:
     """Return a plan as arguments of the tool; sizes without an argument of their own go into `set`."""
     sizes = found.sizes
@@ -196,9 +211,8 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         f"{subject.model} on {where} ({_text(found)}): {seconds(first(out['step']))} a step{tuned} "
         f"({seconds(first(out['step_low']))} to {seconds(first(out['step_high']))}), "
         f"{count(first(out['throughput']))} tokens/s, MFU {figure(100 * first(out['mfu']))} %, goodput "
-        f"{figure(100 * first(out['goodput']))} %{_failing(subject, out)}. Of the delivered time the model's FLOPs at peak "
-        f"take {figure(100 * first(out['useful']) / delivered, 2)} %, the largest losses {lost}. "
-        f"Memory {figure(first(out['needed']) / 1e9)} GB each."
+        f"{figure(100 * first(out['goodput']))} %{_failing(subject, out)}. Most lost: {lost} of the time. "
+        f"{figure(first(out['needed']) / 1e9)} GB each."
     )
     if "run" in out:
         sentence += _run(problem, out)
@@ -226,9 +240,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         said = ", ".join(f"{n:,.0f}: {figure(mfu)} and {figure(good)} %" for n, mfu, good in pairs)
         sentence += f" MFU and goodput by accelerators: {said}."
     elif found.second and not subject.wrong:
-        extra["runner_up"] = (
-            f"{plan_text(found.second)}: {figure(found.second_step)} s, loses more to {LOSSES[subject.why][0]}"
-        )
+        extra["runner_up"] = f"{_other(found)}: {figure(found.second_step)} s, loses more to {LOSSES[subject.why][0]}"
     possible = fits and trains and not subject.wrong
     return Presentation(sentence, possible, binding, fit_result(FleetResult, out, extra, set()))
 
@@ -238,7 +250,7 @@ def _failing(subject: Subject, out: Outcome) -> str:
     every = first(out["mtbf"])
     if every > OFTEN and not subject.request.failures:
         return ""
-    return f" (a failure every {seconds(every)}; checkpoint every {_interval(first(out['checkpoint_interval']))})"
+    return f" (failure every {seconds(every)}, checkpoint every {_interval(first(out['checkpoint_interval']))})"
 
 
 def _interval(time: float) -> str:

@@ -92,7 +92,7 @@ def _work(
     if kept is None:
         return [*_origins(inputs, spreads), *_Lines(str, set(), lambda step: step.cite).of(derivation.steps)]
     compact = Compact(derivation.steps, inputs, kept, unsaid)
-    shown = [value for value in inputs if value.name not in compact.ones]
+    shown = [value for value in inputs if value.name not in compact.literal]
     lines = _Lines(compact.text, compact.within, compact.cites, short=True)
     return [*_origins(shown, spreads), *lines.of(derivation.steps)]
 

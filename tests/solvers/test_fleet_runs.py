@@ -175,5 +175,5 @@ def test_a_run_is_priced_at_what_is_listed(ask):
 def test_large_fleets_say_how_often_they_fail_and_save(ask):
     call = {"model": "llama-3.1-8b", "hardware": "h100", "n_accelerators": 16384}
     # 50,000 h / 16,384 = 3.05 h; sqrt(2 x 10 s x 10,986 s) = 469 s, less the 10 s of the checkpoint and a little: 7.7 min.
-    assert "a failure every 3.05 h; checkpoint every 7.7 min" in ask("fleet_efficiency", **call)["verdict"]
-    assert "a failure" not in ask("fleet_efficiency", **{**call, "n_accelerators": 64})["verdict"]
+    assert "failure every 3.05 h, checkpoint every 7.7 min" in ask("fleet_efficiency", **call)["verdict"]
+    assert "failure every" not in ask("fleet_efficiency", **{**call, "n_accelerators": 64})["verdict"]
