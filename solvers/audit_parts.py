@@ -48,7 +48,7 @@ class Audit:
     warnings: list[str]
     rows: list[Row] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
-    pinned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str, list[str]] = field(default_factory=dict)
     levers: list[str] = field(default_factory=list)
     lever_of: str = ""
     notes: list[str] = field(default_factory=list)
@@ -75,15 +75,17 @@ class Audit:
                 raise CallError("model", text, repair=_own_repair(error, arguments)) from error
             self.notes.append(f"not audited by {tool}: {text}")
             return None
-        self.pinned[tool] = inner.problem.scenario
-        self.calls.append(f"{tool} {' '.join(write_assignments(inner.problem.scenario))}")
+        self.asked[tool] = lines
+        self.calls.append(f"{tool} {' '.join(lines)}")
         behind = steps_behind(derivation, [out[symbol].name for symbol in figures.values() if symbol in out])
         sources = tuple(dict.fromkeys(c for step in behind if isinstance(step, Step) for c in step.cite))
         for name, symbol in figures.items():
             if symbol in out:
                 self.n.answered(name, out[symbol], tool, sources)
         self.warnings += [
-            w for w in (*inner.problem.warnings, *shown.warnings) if w not in self.warnings and "taken as" not in w
+            w
+            for w in (*inner.problem.warnings, *shown.warnings)
+            if w not in self.warnings and "taken as" not in w and not w.startswith("water")
         ]
         return shown
 
@@ -100,7 +102,7 @@ class Audit:
 
     def improve(self, tool: str, metric: str) -> None:
         """Add the three numbers to which a figure of an answer answers most."""
-        lines = write_assignments(self.pinned[tool])
+        lines = self.asked[tool]
         solver = solvers()["sensitivity"]
         request = solver.request.model_validate({"tool": tool, "scenario": lines, "metric": metric})
         try:

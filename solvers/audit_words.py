@@ -21,7 +21,7 @@ class AuditResult(SolverResult):
 
     BRIEF_LEAVES: ClassVar = frozenset({"budget_flop", "tokens_per_parameter"})
 
-    wall_rows: list[str] = Field(description="Value of bound, status, tool.")
+    wall_rows: list[str] = Field(description="Value of bound, status, which of calls.")
     wall_used: list[float] | None = None
     wall_headroom: list[float] | None = None
     tokens: float | None = None
@@ -46,12 +46,13 @@ class Audited(dict[str, Value]):
         self.ends: dict[str, tuple[Value, Value]] = {}
 
 
-def _row_text(row: Row, out: Audited) -> str:
+def _row_text(row: Row, out: Audited, calls: list[str]) -> str:
     value, bound = out.ends[row.slug]
     unit, factor = _UNITS.get(value.unit, (value.unit, 1.0))
     shown = f"{figure(value.value / factor)} of {figure(bound.value / factor)} {unit}".rstrip()
     status = _status(row.slug, out.table.rows[row.slug]["used"])
-    return f"{row.slug}: {shown} ({row.what}), {status} [{row.tool}]"
+    asked = next((str(at) for at, call in enumerate(calls, 1) if call.startswith(f"{row.tool} ")), row.tool)
+    return f"{row.slug}: {shown} ({row.what}), {status} [{asked}]"
 
 
 def _status(slug: str, used: float) -> str:
@@ -95,7 +96,7 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     if not audit.feasible:
         sentence = f"{audit.verdict.split('. ')[0].rstrip('.')}. If that were met: {sentence}"
     extra: dict[str, Any] = {
-        "wall_rows": [_row_text(row, out) for row in structure.rows],
+        "wall_rows": [_row_text(row, out, audit.calls) for row in structure.rows],
         "wall_used": [float(f"{used:.6g}") for used in rows.values()],
         "calls": audit.calls,
     }
