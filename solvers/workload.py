@@ -213,19 +213,29 @@ class Lowering:
         n, s = self.n, self.shape
         flops: Applied
         if s.attention == "mla":
-            kv = operators.latent_cache_bytes(n.batch, positions, n.kv_rank, n.rope, n.kv_width)
-            if s.data_parallel:
-                kv = operators.latent_cache_split(n.batch, positions, n.kv_rank, n.rope, n.kv_width, n.tp)
             if phase.kind == "decode":
                 flops = operators.absorbed_attention_flops(n.batch, n.heads, n.kv_rank, n.rope, pairs, n.tp)
             else:
                 flops = operators.latent_attention_flops(n.batch, n.heads, n.nope, n.rope, n.v_dim, pairs, n.tp)
         else:
             flops = operators.attention_flops(n.batch, n.heads, n.head_dim, pairs, n.tp)
-            kv = operators.cache_bytes(n.batch, positions, n.kv_heads, n.head_dim, n.kv_width, self._kv_shards())
+        kv = operators.cache_bytes(n.batch, positions, self._entry())
         if phase.kind == "held":
             return {f"{phase.stem}kv": kv}
         return {f"{phase.stem}flops": flops, f"{phase.stem}kv": kv, **self._other(self.groups.attention)}
+
+    def _entry(self) -> Value:
+        """Cache bytes of one token and layer on a rank."""
+        if "kv_entry" in self._taken:
+            return self._taken["kv_entry"]
+        n, s = self.n, self.shape
+        if s.attention != "mla":
+            law = operators.cache_entry(n.kv_heads, n.head_dim, n.kv_width, self._kv_shards())
+        elif s.data_parallel:
+            law = operators.latent_entry_split(n.kv_rank, n.rope, n.kv_width, n.tp)
+        else:
+            law = operators.latent_entry(n.kv_rank, n.rope, n.kv_width)
+        return self._once("kv_entry", law)
 
     def _kv_shards(self) -> Value:
         if not self.shape.sharded or self.shape.data_parallel:

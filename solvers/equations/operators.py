@@ -97,21 +97,27 @@ def absorbed_attention_flops(batch, heads, kv_rank, rope, pairs, shards):
 
 
 @equation("byte", width="byte")
-def cache_bytes(batch, positions, kv_heads, head_dim, width, shards):
-    """Bytes of keys and values of `positions` tokens of `batch` sequences, one layer."""
-    return 2 * batch * positions * kv_heads * head_dim * width / shards
+def cache_entry(kv_heads, head_dim, width, shards):
+    """Bytes of the keys and values of one token, one layer."""
+    return 2 * kv_heads * head_dim * width / shards
 
 
 @equation("byte", width="byte", cite="deepseekv2")
-def latent_cache_bytes(batch, positions, kv_rank, rope, width):
+def latent_entry(kv_rank, rope, width):
     """The same for latent attention: one latent a token, whole on every tensor-parallel rank."""
-    return batch * positions * (kv_rank + rope) * width
+    return (kv_rank + rope) * width
 
 
 @equation("byte", width="byte", cite="deepseekv2")
-def latent_cache_split(batch, positions, kv_rank, rope, width, shards):
+def latent_entry_split(kv_rank, rope, width, shards):
     """The same where attention is data parallel: every rank holds its own sequences."""
-    return batch * positions * (kv_rank + rope) * width / shards
+    return (kv_rank + rope) * width / shards
+
+
+@equation("byte", entry="byte")
+def cache_bytes(batch, positions, entry):
+    """Bytes of keys and values of `positions` tokens of `batch` sequences, one layer."""
+    return batch * positions * entry
 
 
 @equation("", cite="deepseekv32")
