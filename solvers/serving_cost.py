@@ -11,7 +11,8 @@ search for mixtures of experts), and the wait for the prefill station by M/G/1 [
 
 Reasoning steps lengthen the answer and read the prompt once: (r + K)/(r + 1) times the cost of one, r a prompt's time over a
 step's. A prefix cache shortens the prompt. Speculative decoding [Leviathan 2023]: one verification of `draft_tokens` drafted ones
-yields (1 - a^(k+1))/(1 - a) tokens. Disaggregated prompts have replicas of their own [Zhong 2024].
+yields (1 - a^(k+1))/(1 - a) tokens; a draft model has its weights and cache beside the model's and reads the prompt too.
+Disaggregated prompts have replicas of their own [Zhong 2024].
 
 Prices are dated listings of the zoo, or owned: the accelerator with its share of server and links (Epoch's shares of a cluster),
 amortized, maintained, powered through the building's PUE, hosted [Barroso 2018].

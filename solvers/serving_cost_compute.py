@@ -61,7 +61,12 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     if s.steps:
         n = n.bound("output", d.step("output", common.product(n.steps, n.step_tokens)))
     costs = pass_costs(s.serving, n, d)
-    rates = _rates(s, n, d, costs)
+    drafting = None
+    if s.draft_serving is not None:
+        drafting = pass_costs(s.draft_serving, n.scope("draft_"), d.scope("draft_"))
+    rates = _rates(s, n, d, costs, drafting)
+    if drafting is not None:
+        costs = _beside(d, costs, drafting)
     slots = d.step("slots", serving_eq.slots(costs.room, costs.each))
     out = {"short": d.step("short", common.difference(costs.each, costs.room)), "slots": slots}
     concurrency = _concurrency(s, n, d, costs, rates, slots)
@@ -79,12 +84,22 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     return out
 
 
-def _rates(s: Structure, n: Numbers, d: Derivation, costs: Costs) -> Rates:
+def _beside(d: Derivation, costs: Costs, drafting: Costs) -> Costs:
+    """Step out a replica with its draft model beside it: both hold weights and cache, both read the prompt."""
+    return replace(
+        costs,
+        fixed=d.step("fixed_both", common.sum_of_two(costs.fixed, drafting.fixed)),
+        prompt=d.step("prompt_both", common.sum_of_two(costs.prompt, drafting.prompt)),
+        room=d.step("room_beside", common.difference(costs.room, drafting.held)),
+        each=d.step("cache_both", common.sum_of_two(costs.each, drafting.each)),
+    )
+
+
+def _rates(s: Structure, n: Numbers, d: Derivation, costs: Costs, inner: Costs | None) -> Rates:
     if not s.draft:
         return Rates(costs.fixed, d.step("each", common.sum_of_two(costs.token, costs.cache)), costs.expert, False)
     gain = d.step("gain", eq.accepted(n.acceptance, n.drafted))
-    if s.draft_serving is not None:
-        inner = pass_costs(s.draft_serving, n.scope("draft_"), d.scope("draft_"))
+    if inner is not None:
         draft_fixed = inner.fixed
         draft_each = d.step("draft_each", common.sum_of_two(inner.token, inner.cache))
     else:

@@ -28,7 +28,7 @@ def value(answer, name):
 
 def test_a_query_is_its_prompts_time_and_its_share_of_the_steps(ask):
     # 4 x 2.95 USD/h, 64 in flight, 256 tokens out: the printed step over 64, and what a prompt adds, at a headroom of 0.7.
-    answer = ask("serving_cost", **GROUP, concurrency=64)
+    answer = ask("serving_cost", **GROUP, concurrency=64, detail="full")
     result = answer["result"]
     seconds = value(answer, "prompt_spent") + 256 * value(answer, "step") / 64
     assert result["rate_per_s"] == pytest.approx(1 / seconds, rel=1e-5)
@@ -176,6 +176,20 @@ def test_speculation_pays_alone_and_not_in_a_large_batch(ask):
 
     assert gain(1) > 1.4
     assert gain(1) > gain(64) > gain(400)
+
+
+def test_a_draft_model_takes_memory_and_reads_the_prompt_too(ask):
+    call = {**GROUP, "concurrency": 8, "detail": "full"}
+    plain = ask("serving_cost", **call)
+    drafted = ask("serving_cost", **call, draft_tokens=4, draft_model="llama-3.1-8b")
+    # 8,030,261,248 parameters of 2 byte over 4 ranks; 2 x 8 heads x 128 x 2 byte in 32 layers, over 4 ranks, a token.
+    assert value(plain, "room") - value(drafted, "room_beside") == pytest.approx(8030261248 * 2 / 4, rel=1e-4)
+    tokens = value(plain, "length")
+    assert value(drafted, "cache_both") - value(plain, "cache_each") == pytest.approx(
+        tokens * 32 * 2 * 8 * 128 * 2 / 4, rel=1e-4
+    )
+    more = drafted["result"]["prefill_ms"] - plain["result"]["prefill_ms"]
+    assert more == pytest.approx(1e3 * (value(drafted, "draft_prompt_time") + value(drafted, "draft_fixed")), rel=1e-3)
 
 
 def test_disaggregated_prompts_do_not_slow_the_steps(ask):
