@@ -195,7 +195,7 @@ def _draft(request: ServingCostRequest, zoo: Zoo, n: Numbers, hardware: Entry, w
     if not request.draft_model:
         n.assumed("draft_share", 0.05, 0.02, 0.2, source="leviathan2023")
         return None
-    inner = n.scope("draft_")
+    inner = n.scope("d_")
     draft = find(zoo, "models", "draft_model", request.draft_model, warnings)
     if not (draft.has("config.layers") and draft.has("config.d_model")):
         text = f"{draft.name} has no layer configuration in the zoo; name a language model with one."

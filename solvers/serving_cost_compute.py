@@ -63,7 +63,7 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     costs = pass_costs(s.serving, n, d)
     drafting = None
     if s.draft_serving is not None:
-        drafting = pass_costs(s.draft_serving, n.scope("draft_"), d.scope("draft_"))
+        drafting = pass_costs(s.draft_serving, n.scope("d_"), d.scope("d_"))
     rates = _rates(s, n, d, costs, drafting)
     if drafting is not None:
         costs = _beside(d, costs, drafting)

@@ -11,17 +11,18 @@ from mlwalls.zoo import Zoo
 
 DEFAULT, BRIEF, TOGETHER = 6_000, 1_800, 10_000
 LLAMA = {"model": "llama-3.1-70b", "hardware": "h100"}
-# Programs that are longer than that: what they have been brought to, not what is wanted.
-DEFAULTS = {"fleet_efficiency": 7_100, "audit": 6_900, "safety_overhead": 6_300}
-TEXTS = {"fleet_efficiency": 11_900}
+# Longer than that: what they have been brought to, not what is wanted.
+TEXTS = {"fleet_efficiency": 10_050}
 RICH = [
-    ("serving_cost", {**LLAMA, "n_accelerators": 4, "tpot_ms": 40, "owned": True}, 7_550),
+    ("serving_cost", {**LLAMA, "n_accelerators": 4, "tpot_ms": 40, "owned": True}, 7_000),
     (
         "serving_cost",
         {**LLAMA, "n_accelerators": 4, "tpot_ms": 40, "draft_tokens": 4, "draft_model": "llama-3.1-8b"},
-        8_700,
+        7_900,
     ),
-    ("serving_cost", {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "queries_per_s": 50}, 8_400),
+    ("serving_cost", {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "queries_per_s": 50}, 7_850),
+    ("fleet_efficiency", {**LLAMA, "n_accelerators": 1024, "total_tokens": 15e12}, 7_600),
+    ("fleet_efficiency", {"model": "deepseek-v3", "hardware": "h100", "n_accelerators": 2048}, DEFAULT + 800),
     ("architecture_efficiency", {"models": ["llama-3.1-70b", "deepseek-v3"], "seq_len": 131072}, DEFAULT),
     ("quantization", {"model": "deepseek-v3", "hardware": "b200", "n_accelerators": 8, "scheme": "w4a16"}, DEFAULT),
     ("kv_capacity", {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "seq_len": 8192}, DEFAULT),
@@ -50,7 +51,7 @@ def test_examples_keep_their_budgets(name):
     example = solvers()[name].example
     data, text = answered(name, example)
     brief, _ = answered(name, {**example, "detail": "brief"})
-    assert size(data) <= DEFAULTS.get(name, DEFAULT)
+    assert size(data) <= DEFAULT
     assert size(brief) <= BRIEF
     assert size(data) + len(text.encode()) <= TEXTS.get(name, TOGETHER)
     assert verify(data).ok

@@ -189,7 +189,7 @@ def test_a_draft_model_takes_memory_and_reads_the_prompt_too(ask):
         tokens * 32 * 2 * 8 * 128 * 2 / 4, rel=1e-4
     )
     more = drafted["result"]["prefill_ms"] - plain["result"]["prefill_ms"]
-    assert more == pytest.approx(1e3 * (value(drafted, "draft_prompt_time") + value(drafted, "draft_fixed")), rel=1e-3)
+    assert more == pytest.approx(1e3 * (value(drafted, "d_prompt_time") + value(drafted, "d_fixed")), rel=1e-3)
 
 
 def test_disaggregated_prompts_do_not_slow_the_steps(ask):
