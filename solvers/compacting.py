@@ -9,7 +9,7 @@ import ast
 import keyword
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from mlwalls.solvers.derivation import Applied, Row, Step, Value
@@ -19,6 +19,8 @@ from mlwalls.solvers.expressions import OPERATORS, Printer
 LONGEST = 240
 # What a line of its own takes beside a step's name and expression: signs, number, unit, and the figure to be seen.
 A_LINE = 20
+# A step or row: its name, kind, works and expressions.
+Line = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _MARK = "\N{GREEK SMALL LETTER PI}"
 # As tightly as a name or a number binds.
@@ -115,43 +117,53 @@ def _shape(text: str, ones: frozenset[str]) -> _Shape:
     return _Shape(text, ones)
 
 
+# Programs whose short form is kept for the next of the same steps, whatever their numbers.
+_MOST = 256
+_KNOWN: dict[tuple[object, ...], Compact] = {}
+
+
+def compacted(
+    steps: Sequence[Step | Row], inputs: Sequence[Value], kept: Callable[[str], bool], unsaid: Collection[str] = ()
+) -> Compact:
+    """Return the short form of a recorded derivation.
+
+    Args:
+        kept: whether a name must stay a name of the program.
+        unsaid: steps that the answer does not speak of: without a line where nothing rests on them.
+    """
+    held = frozenset(_held(steps))
+    lines = tuple(
+        (step.name, "row" if isinstance(step, Row) else step.kind, _cites(step), tuple(_texts(step))) for step in steps
+    )
+    plain = tuple((v.name, v.value) for v in inputs if _is_plain(v) and v.name not in held and not kept(v.name))
+    stays = frozenset(name for name, *_ in lines if kept(name))
+    key = (lines, plain, held, stays, frozenset(unsaid))
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= _MOST:
+            _KNOWN.clear()
+        known = _KNOWN[key] = Compact(lines, plain, held | stays, unsaid)
+    return known
+
+
 class Compact:
     """Which steps and inputs of a recorded derivation need no line of their own, and the other lines' expressions.
 
     Attributes:
         within: steps without a line.
         literal: defined counts that are not named: ones, and those used once.
-
-    Args:
-        kept: whether a name must stay a name of the program.
-        unsaid: steps that the answer does not speak of: without a line where nothing rests on them.
     """
 
     __slots__ = ("_cites", "_filled", "_instead", "literal", "ones", "within")
 
     def __init__(
-        self,
-        steps: list[Step | Row],
-        inputs: list[Value],
-        kept: Callable[[str], bool],
-        unsaid: Collection[str] = (),
+        self, lines: Sequence[Line], plain: Sequence[tuple[str, float]], stays: Collection[str], unsaid: Collection[str]
     ) -> None:
-        held = set(_held(steps))
-        texts = [tuple(_texts(step)) for step in steps]
-        uses = Counter([name for some in texts for text in some for name in _names(text)])
-        plain = [
-            v
-            for v in inputs
-            if v.origin.kind == "defined"
-            and not v.origin.source
-            and not v.unit
-            and v.name not in held
-            and not kept(v.name)
-        ]
-        self.ones = frozenset(v.name for v in plain if _is(v, 1))
+        uses = Counter([name for *_, texts in lines for text in texts for name in _names(text)])
+        self.ones = frozenset(name for name, value in plain if value == 1)
         # Expressions that stand in place of names, and printed expressions with how tightly they bind.
         self._instead: dict[str, str] = dict.fromkeys(self.ones, "1")
-        self._instead |= {v.name: f"{v.value:.17g}" for v in plain if uses[v.name] == 1 and _is_count(v)}
+        self._instead |= {name: f"{value:.17g}" for name, value in plain if uses[name] == 1 and _is_count(value)}
         self.literal = frozenset(self._instead)
         self._filled: dict[str, tuple[str, int]] = {}
         self.within: set[str] = set()
@@ -159,26 +171,26 @@ class Compact:
         # Rows, columns and checks name no works: what rests on one keeps its line there.
         bare = {
             name
-            for step, some in zip(steps, texts, strict=True)
-            if isinstance(step, Row) or step.kind in ("column", "check")
-            for text in some
+            for _, kind, _, texts in lines
+            if kind in ("row", "column", "check")
+            for text in texts
             for name in _names(text)
         }
-        idle = {name for name in unsaid if not uses[name] and name not in held and not kept(name)}
-        for step, some in zip(steps, texts, strict=True):
-            if step.name in idle and isinstance(step, Step):
+        idle = {name for name in unsaid if not uses[name] and name not in stays}
+        for name, kind, cite, texts in lines:
+            if name in idle and kind != "row":
                 continue
-            for text in some:
+            for text in texts:
                 # Where it would get too long, the longest of what it takes in gets its line back.
                 while len(self.text(text)) > LONGEST and (taken := self.within.intersection(_names(text))):
                     self._give_back(max(taken, key=lambda name: len(self.text(name))))
-            if isinstance(step, Step) and step.kind == "step" and some:
-                free = uses[step.name] in (1, 2) and step.name not in held and not kept(step.name)
-                if free and self._shortens(step.name, some[0], uses[step.name]):
-                    cites = self.cites(step)
-                    if not cites or step.name not in bare:
-                        self._instead[step.name], self._cites[step.name] = some[0], cites
-                        self.within.add(step.name)
+            if kind == "step" and texts and uses[name] in (1, 2) and name not in stays:
+                cites = self.cites(cite, texts[0])
+                if self._shortens(name, texts[0], uses[name]) and not (cites and name in bare):
+                    self._instead[name] = texts[0]
+                    self.within.add(name)
+                    if cites:
+                        self._cites[name] = cites
         self.within |= idle
 
     def _shortens(self, name: str, text: str, uses: int) -> bool:
@@ -187,13 +199,14 @@ class Compact:
 
     def _give_back(self, name: str) -> None:
         self.within.discard(name)
+        self._cites.pop(name, None)
         del self._instead[name]
         self._filled.clear()
 
-    def cites(self, step: Step) -> tuple[str, ...]:
-        """Return the works that a step rests on, with those of the steps that it takes in."""
-        taken = [self._cites[name] for text in _texts(step) for name in _names(text) if name in self.within]
-        return tuple(dict.fromkeys(cite for cites in (step.cite, *taken) for cite in cites))
+    def cites(self, cite: tuple[str, ...], text: str) -> tuple[str, ...]:
+        """Return the works that a step rests on, with those of the steps that its expression takes in."""
+        taken = [self._cites[name] for name in _names(text) if name in self._cites] if text and self._cites else []
+        return tuple(dict.fromkeys(work for works in (cite, *taken) for work in works)) if taken else cite
 
     def text(self, text: str) -> str:
         """Return an expression with what it takes in."""
@@ -216,12 +229,18 @@ class Compact:
         return filled
 
 
-def _is(value: Value, number: int) -> bool:
-    return isinstance(value.value, (int, float)) and value.value == number
+def _is_plain(value: Value) -> bool:
+    """Whether a number is true by definition, without a unit or a source of its own."""
+    origin = value.origin
+    return origin.kind == "defined" and not origin.source and not value.unit and isinstance(value.value, (int, float))
 
 
-def _is_count(value: Value) -> bool:
-    return isinstance(value.value, (int, float)) and 1 < value.value < 100 and float(value.value).is_integer()
+def _is_count(number: float) -> bool:
+    return 1 < number < 100 and float(number).is_integer()
+
+
+def _cites(step: Step | Row) -> tuple[str, ...]:
+    return step.cite if isinstance(step, Step) else ()
 
 
 def _texts(step: Step | Row) -> Iterator[str]:
@@ -233,7 +252,7 @@ def _texts(step: Step | Row) -> Iterator[str]:
         yield step.applied.text()
 
 
-def _held(steps: Collection[Step | Row]) -> Iterator[str]:
+def _held(steps: Sequence[Step | Row]) -> Iterator[str]:
     """Yield names that stand elsewhere than in expressions: in choices, searches, reruns, as rows."""
     for step in steps:
         if isinstance(step, Row):

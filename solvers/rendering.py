@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from mlwalls.solvers.compacting import Compact
+from mlwalls.solvers.compacting import compacted
 from mlwalls.solvers.derivation import STEP, Applied, Constant, Derivation, Origin, Row, Step, Value
 
 
@@ -90,8 +90,8 @@ def _work(
     unsaid: Collection[str] = (),
 ) -> list[str]:
     if kept is None:
-        return [*_origins(inputs, spreads), *_Lines(str, set(), lambda step: step.cite).of(derivation.steps)]
-    compact = Compact(derivation.steps, inputs, kept, unsaid)
+        return [*_origins(inputs, spreads), *_Lines(str, set(), lambda cite, _: cite).of(derivation.steps)]
+    compact = compacted(derivation.steps, inputs, kept, unsaid)
     shown = [value for value in inputs if value.name not in compact.literal]
     lines = _Lines(compact.text, compact.within, compact.cites, short=True)
     return [*_origins(shown, spreads), *lines.of(derivation.steps)]
@@ -115,7 +115,7 @@ class _Lines:
         self,
         text: Callable[[str], str],
         within: Collection[str],
-        cites: Callable[[Step], tuple[str, ...]],
+        cites: Callable[[tuple[str, ...], str], tuple[str, ...]],
         short: bool = False,
     ) -> None:
         self.text, self.within, self.cites, self.short = text, within, cites, short
@@ -140,10 +140,11 @@ class _Lines:
         return f"{row.table} {row.name}: {'; '.join(f'{key} = {text}' for key, text in cells.items())}"
 
     def _step(self, step: Step) -> str:
-        fresh = [source for source in self.cites(step) if source not in self.seen]
+        own = step.applied.text() if step.applied is not None and step.kind != "search" else ""
+        fresh = [source for source in self.cites(step.cite, own) if source not in self.seen]
         self.seen.update(fresh)
         tail = f" [{', '.join(fresh)}]" if fresh else ""
-        text = self.text(step.applied.text()) if step.applied is not None and step.kind != "search" else ""
+        text = self.text(own) if own else ""
         if step.kind == "column":
             return f"{step.name} = {text}"
         if step.kind == "check":

@@ -46,8 +46,8 @@ from mlwalls.zoo import Entry
 from mlwalls.zoo.calibrations import calibration
 
 ENGINES = ("vllm", "trtllm", "sglang")
-# By what a replica's cache is sized: a measured run's memory, kv_capacity's pool, or not at all (a draft beside its model).
-Sized = Literal["measured", "pool", ""]
+# By what a replica's cache is sized: a measured run's memory, kv_capacity's pool, or a model's beside which a draft has its own.
+Sized = Literal["measured", "pool", "beside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a rank keeps: `room` for the cache, `each` sequence's share of it, `held` weights where these are stepped out."""
+    """What a rank keeps: `room` for the cache (a draft has none of its own), `each` sequence's share of it, `held` weights."""
 
-    room: Value
+    room: Value | None
     each: Value
     held: Value | None = None
 
@@ -81,7 +81,7 @@ class Costs:
         prompt: s, of a whole prompt (of its tokens that are not cached) in a pass.
         expert: s, one more expert touched in every layer that has experts; None without.
         fresh: prompt tokens that a prefill works on.
-        kept: what fits, where the replica is sized.
+        kept: what fits.
     """
 
     fixed: Value
@@ -90,18 +90,17 @@ class Costs:
     prompt: Value
     expert: Value | None
     fresh: Value
-    kept: Kept | None
+    kept: Kept
 
     @property
     def room(self) -> Value:
         """Bytes left of a rank's memory for the cache; negative where the weights alone do not fit."""
-        assert self.kept is not None
+        assert self.kept.room is not None
         return self.kept.room
 
     @property
     def each(self) -> Value:
         """Bytes of a sequence's cache on a rank when admission weighs it."""
-        assert self.kept is not None
         return self.kept.each
 
 
@@ -175,7 +174,9 @@ def resolve_serving(
     if sized == "pool":
         n.assumed("block", BLOCK, 1, 128, "token")
         n.drop("capacity")
-    elif sized:
+    elif sized == "beside":
+        n.assumed("block", BLOCK, 1, 128, "token")
+    else:
         for name in ("memory_share", "memory_reserve"):
             n.calibrated(constants, name)
     resolve_spread(n, shape, "decode", weight_format, model, (device,), warnings)
@@ -190,7 +191,7 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
     Needs the symbols ``prompt`` and ``output``. Shapes: whatever the numbers broadcast to.
     """
     middle = d.step("middle", node_eq.context_midpoint(n.prompt, n.output))
-    length = d.step("length", eq.length_held(n.prompt, n.held_output, n.output)) if s.sized else None
+    length = d.step("length", eq.length_held(n.prompt, n.held_output, n.output))
     fresh = d.step("fresh", common.difference(n.prompt, n.cached)) if s.cached else n.prompt
     one = n.bound("batch", n.one)
     lowering = Lowering(d, s.shape, one, groups_of(d, n, (s.device,)))
@@ -199,7 +200,6 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
         PassPhase("prefill", fresh, n.prompt, "pre_", n.cached if s.cached else None),
     ]
     if s.sized == "measured":
-        assert length is not None
         phases.append(PassPhase("held", n.one, length, "held_"))
     op = lowering.forward("op", phases, besides=False)
     count, w, peak, eta = op["count"], op["w"], op["peak"], op["eta"]
@@ -235,18 +235,24 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
         assert weights is not None
         one_more = eq.expert_time(n.moe_layers, weights, n.e_bytes, bandwidth, share)
         expert = d.step("expert", one_more)
-    kept = None
-    if length is not None:
-        pooled = s.sized == "pool"
-        kept = Kept(n.pool, sequence_bytes(s.shape, n, d, length)) if pooled else _kept(n, d, lowering, op)
+    if s.sized == "pool":
+        kept = Kept(n.pool, sequence_bytes(s.shape, n, d, length))
+    elif s.sized == "beside":
+        kept = Kept(None, sequence_bytes(s.shape, n, d, length), _weights(d, lowering))
+    else:
+        kept = _kept(n, d, lowering, op)
     return Costs(fixed, token, cache, prompt_time, expert, fresh, kept)
+
+
+def _weights(d: Derivation, lowering: Lowering) -> Value:
+    parts = list(held_weights(d, lowering).values())
+    sums = {2: common.sum_of_two, 3: common.sum_of_three}
+    return parts[0] if len(parts) == 1 else d.step("held_weights", sums[len(parts)](*parts))
 
 
 def _kept(n: Numbers, d: Derivation, lowering: Lowering, op: Table) -> Kept:
     """Step out what a measured run keeps: the share that an engine takes, less its reserve and the weights."""
-    parts = list(held_weights(d, lowering).values())
-    sums = {2: common.sum_of_two, 3: common.sum_of_three}
-    held = parts[0] if len(parts) == 1 else d.step("held", sums[len(parts)](*parts))
+    held = _weights(d, lowering)
     room = d.step("room", eq.cache_room(n.memory_share, n.capacity, n.memory_reserve, held))
     return Kept(room, d.sum("cache_each", memory_eq.row_cache(op["count"], op["held_kv"])), held)
 
@@ -318,7 +324,7 @@ def serve_with(s: Serving, n: Numbers, d: Derivation, costs: Costs) -> dict[str,
     slots, batch = cache_slots(n, d, costs)
     step, hit = step_of(s, n, d, costs, batch)
     out = {"room": costs.room, "each": costs.each, "slots": slots, "decoding": batch, "step": step}
-    if costs.kept is not None and costs.kept.held is not None:
+    if costs.kept.held is not None:
         out["held"] = costs.kept.held
     out |= interleave(s, n, d, costs, batch, step, hit)
     out["prefill"] = prefill_of(s, n, d, costs)

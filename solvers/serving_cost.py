@@ -201,7 +201,7 @@ def _draft(request: ServingCostRequest, zoo: Zoo, n: Numbers, hardware: Entry, w
         text = f"{draft.name} has no layer configuration in the zoo; name a language model with one."
         raise CallError("draft_model", text, repair={"draft_model": ""})
     again: list[str] = []
-    serving = resolve_serving(inner, draft, hardware, request.n_accelerators, again, sized="")
+    serving = resolve_serving(inner, draft, hardware, request.n_accelerators, again, sized="beside")
     inner.share()
     return serving
 

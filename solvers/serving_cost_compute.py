@@ -13,7 +13,7 @@ from mlwalls.solvers.equations import serving as serving_eq
 from mlwalls.solvers.functions import maximum
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.power import modelled_power
-from mlwalls.solvers.serving import Costs, Serving, first_token, interleave, pass_costs, prefill_of, ranges
+from mlwalls.solvers.serving import Costs, Kept, Serving, first_token, interleave, pass_costs, prefill_of, ranges
 
 Draft = Literal["", "model", "share"]
 
@@ -86,12 +86,14 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
 
 def _beside(d: Derivation, costs: Costs, drafting: Costs) -> Costs:
     """Step out a replica with its draft model beside it: both hold weights and cache, both read the prompt."""
+    weights = drafting.kept.held
+    assert weights is not None
+    room = d.step("room_beside", common.difference(costs.room, weights))
     return replace(
         costs,
         fixed=d.step("fixed_both", common.sum_of_two(costs.fixed, drafting.fixed)),
         prompt=d.step("prompt_both", common.sum_of_two(costs.prompt, drafting.prompt)),
-        room=d.step("room_beside", common.difference(costs.room, drafting.held)),
-        each=d.step("cache_both", common.sum_of_two(costs.each, drafting.each)),
+        kept=Kept(room, d.step("cache_both", common.sum_of_two(costs.each, drafting.each))),
     )
 
 

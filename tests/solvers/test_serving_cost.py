@@ -178,16 +178,21 @@ def test_speculation_pays_alone_and_not_in_a_large_batch(ask):
     assert gain(1) > gain(64) > gain(400)
 
 
+def pool(answer):
+    """The cache pool quoted from kv_capacity."""
+    (line,) = (line for line in answer["work"] if line.startswith("answer kv_capacity"))
+    return float(line.split("pool=")[1].split()[0])
+
+
 def test_a_draft_model_takes_memory_and_reads_the_prompt_too(ask):
     call = {**GROUP, "concurrency": 8, "detail": "full"}
     plain = ask("serving_cost", **call)
     drafted = ask("serving_cost", **call, draft_tokens=4, draft_model="llama-3.1-8b")
-    # 8,030,261,248 parameters of 2 byte over 4 ranks; 2 x 8 heads x 128 x 2 byte in 32 layers, over 4 ranks, a token.
-    assert value(plain, "room") - value(drafted, "room_beside") == pytest.approx(8030261248 * 2 / 4, rel=1e-4)
-    tokens = value(plain, "length")
-    assert value(drafted, "cache_both") - value(plain, "cache_each") == pytest.approx(
-        tokens * 32 * 2 * 8 * 128 * 2 / 4, rel=1e-4
-    )
+    # Of the pool 8,030,261,248 parameters of 2 byte over 4 ranks; a token 2 x 8 heads x 128 x 2 byte over 4 ranks in 32
+    # layers beside 80, in blocks of 16 of the 1024 tokens and what is held of 256.
+    assert value(plain, "slots") == pytest.approx(pool(plain) / value(plain, "held"), rel=1e-5)
+    assert value(drafted, "room_beside") == pytest.approx(pool(plain) - 8030261248 * 2 / 4, rel=1e-5)
+    assert value(drafted, "cache_both") / value(plain, "held") == pytest.approx((80 + 32) / 80, rel=1e-5)
     more = drafted["result"]["prefill_ms"] - plain["result"]["prefill_ms"]
     assert more == pytest.approx(1e3 * (value(drafted, "d_prompt_time") + value(drafted, "d_fixed")), rel=1e-3)
 
