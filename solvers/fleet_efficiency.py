@@ -130,7 +130,7 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         n.you("global_batch", batch)
     else:
         n.assumed("global_batch", batch, max(1, batch / 4), batch * 4)
-        warnings.append(f"global_batch: {batch} sequences of {request.seq_len} tokens")
+        warnings.append(f"global_batch: {batch} sequences")
     if request.total_tokens is not None:
         n.you("total", request.total_tokens, "token")
     if model.has("config.max_context") and request.seq_len > model.number("config.max_context").value:

@@ -211,7 +211,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         f"{subject.model} on {where} ({_text(found)}): {seconds(first(out['step']))} a step{tuned} "
         f"({seconds(first(out['step_low']))} to {seconds(first(out['step_high']))}), "
         f"{count(first(out['throughput']))} tokens/s, MFU {figure(100 * first(out['mfu']))} %, goodput "
-        f"{figure(100 * first(out['goodput']))} %{_failing(subject, out)}. Most lost: {lost} of the time. "
+        f"{figure(100 * first(out['goodput']))} %{_failing(subject, out)}. Time lost to {lost}. "
         f"{figure(first(out['needed']) / 1e9)} GB each."
     )
     if "run" in out:

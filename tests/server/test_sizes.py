@@ -22,7 +22,7 @@ RICH = [
     ),
     ("serving_cost", {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "queries_per_s": 50}, 7_850),
     ("fleet_efficiency", {**LLAMA, "n_accelerators": 1024, "total_tokens": 15e12}, 7_600),
-    ("fleet_efficiency", {"model": "deepseek-v3", "hardware": "h100", "n_accelerators": 2048}, 8_300),
+    ("fleet_efficiency", {"model": "deepseek-v3", "hardware": "h100", "n_accelerators": 2048}, 8_320),
     ("architecture_efficiency", {"models": ["llama-3.1-70b", "deepseek-v3"], "seq_len": 131072}, DEFAULT),
     ("quantization", {"model": "deepseek-v3", "hardware": "b200", "n_accelerators": 8, "scheme": "w4a16"}, DEFAULT),
     ("kv_capacity", {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "seq_len": 8192}, DEFAULT),
