@@ -8,7 +8,7 @@ from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.fleet_compute import Structure
 from mlwalls.solvers.fleet_plans import SIZES
 from mlwalls.solvers.formats import formats_of
-from mlwalls.solvers.links import usual_domain, usual_network
+from mlwalls.solvers.links import bridged, link_domain, usual_domain, usual_network
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape
@@ -121,13 +121,19 @@ def resolve_network(n: Numbers, hardware: Entry, network: str, zoo: Zoo, warning
         CallError: the network names nothing, or has no bandwidth.
     """
     tpu = hardware.text("type") == "tpu"
-    if hardware.has("link.bandwidth"):
+    if bridged(hardware):
+        # Cards of a server are taken to talk over PCIe: a bridge joins few of them.
+        n.zoo("link", hardware, "host.bandwidth", "byte/s")
+        warnings.append(
+            f"a bridge joins only {link_domain(hardware)} of {hardware.name}: links inside a server taken as PCIe"
+        )
+    elif hardware.has("link.bandwidth"):
         n.zoo("link", hardware, "link.bandwidth", "byte/s")
     elif hardware.has("host.bandwidth"):
         n.zoo("link", hardware, "host.bandwidth", "byte/s")
     else:
         n.assumed("link", 31e9, 15e9, 63e9, "byte/s", source="pcisig")
-    if hardware.has("link.domain"):
+    if hardware.has("link.domain") and not bridged(hardware):
         n.zoo("domain", hardware, "link.domain", "")
     else:
         n.assumed("domain", usual_domain(hardware), 2, 9216, source="mlnet")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.kv_capacity_compute import Structure, compute
-from mlwalls.solvers.links import group, link_domain, splittable
+from mlwalls.solvers.links import group, splittable
 from mlwalls.solvers.pool import at_ranks
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result, seconds
@@ -90,7 +90,7 @@ def _remedy(problem: Problem) -> str:
     _, hardware, request = problem.context
     heads = int(problem.numbers.heads.value) if "heads" in problem.numbers else 64
     found = [
-        group(k, link_domain(hardware))
+        group(k, hardware)
         for k in range(2, 65)
         if splittable(hardware) and k > request.n_accelerators and heads % k == 0 and _starts_on(problem, k)
     ][:1]

@@ -33,6 +33,16 @@ def link_domain(hardware: Entry) -> int:
     return usual_domain(hardware)
 
 
+def bridged(hardware: Entry) -> bool:
+    """Whether the scale-up link is a bridge between a few cards of a server, so that the others talk over PCIe."""
+    return hardware.has("link.bandwidth") and hardware.has("host.bandwidth") and link_domain(hardware) < SERVER
+
+
+def reach(hardware: Entry) -> int:
+    """Return how many accelerators talk without a network: those of a link domain, or of a server of bridged cards."""
+    return SERVER if bridged(hardware) else link_domain(hardware)
+
+
 def splittable(hardware: Entry) -> bool:
     """Whether the zoo has anything that a tensor-parallel group of this accelerator could talk over."""
     return hardware.has("link.bandwidth") or hardware.has("host.bandwidth")
@@ -50,13 +60,20 @@ def resolve_link(n: Numbers, hardware: Entry, ranks: int, prefix: str) -> Path:
             text = f"the zoo has neither a scale-up link nor a PCIe rate of {hardware.name} to split a model over."
             raise CallError("n_accelerators", text, repair={"n_accelerators": 1})
         return ""
-    if ranks > link_domain(hardware):
+    path = path_of(hardware, ranks)
+    if path == "network":
         usual = usual_network(hardware)
         n.assumed(symbol, usual, usual / 2, usual * 2, "byte/s", "mlnet")
-        return "network"
-    path: Path = "link" if hardware.has("link.bandwidth") else "pcie"
+        return path
     n.zoo(symbol, hardware, "link.bandwidth" if path == "link" else "host.bandwidth", "byte/s")
     return path
+
+
+def path_of(hardware: Entry, ranks: int) -> Path:
+    """Return what a group of so many ranks talks over, where the zoo has anything."""
+    if ranks > reach(hardware):
+        return "network"
+    return "link" if hardware.has("link.bandwidth") and ranks <= link_domain(hardware) else "pcie"
 
 
 def said(
@@ -69,16 +86,22 @@ def said(
         ranged: whether the answer has a range, which is then wider.
     """
     if path == "network":
-        far = f"extrapolated: {ranks} accelerators are more than the {domain} of one scale-up link domain"
+        whole = f"{SERVER} of one server" if domain < SERVER else f"{domain} of one scale-up link domain"
+        far = f"extrapolated: {ranks} accelerators are more than the {whole}"
         between = f"links taken at {rate / 1e9:g} GB/s an accelerator, as between nodes"
         return [far + ("; the range is twice as wide" if ranged else ""), *([between] if exchanged else [])]
     if path == "pcie" and ranks > 1:
-        over = f"extrapolated: {name} has no scale-up link; tensor parallel taken over PCIe at {rate / 1e9:g} GB/s"
+        lacks = f"a bridge joins only {domain} of {name}" if ranks > domain else f"{name} has no scale-up link"
+        over = f"extrapolated: {lacks}; tensor parallel taken over PCIe at {rate / 1e9:g} GB/s"
         return [over + ("; the range is twice as wide" if ranged else "")]
     return []
 
 
-def group(ranks: int, domain: int) -> str:
+def group(ranks: int, hardware: Entry) -> str:
     """Word a remedy by more accelerators, and what it would run over."""
-    beyond = f" (over the network: a link domain has {domain})" if ranks > domain else ""
+    domain = link_domain(hardware)
+    if ranks > reach(hardware):
+        beyond = f" (over the network: a {'link domain' if domain >= SERVER else 'server'} has {max(domain, SERVER)})"
+    else:
+        beyond = f" (over PCIe: a bridge joins {domain})" if ranks > domain else ""
     return f"n_accelerators={ranks}{beyond}"

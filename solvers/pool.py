@@ -18,6 +18,7 @@ from mlwalls.solvers.equations import capacity as eq
 from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.links import path_of
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.shapes import ModelShape, resolve_model
 from mlwalls.zoo import Entry
@@ -92,7 +93,7 @@ def resolve_pool(
 
 
 def _outside(hardware: Entry, ranks: int) -> str:
-    group = "group" if hardware.has("link.bandwidth") else "group_pcie"
+    group = "group_pcie" if path_of(hardware, ranks) == "pcie" else "group"
     return f"non_torch_{'single' if ranks == 1 else group}"
 
 

@@ -249,7 +249,7 @@ def _remedy(problem: Problem, names: Names) -> str:
         wide = dataclasses.replace(s, shape=dataclasses.replace(s.shape, sharded=True))
         for ranks in (k for k in range(2, 65) if heads % k == 0 and k > names.request.n_accelerators):
             if _fits(wide, problem, {"tp": float(ranks)}) and _started(s, names, ranks, names.request.weight_dtype):
-                found.append(group(ranks, device.domain))
+                found.append(group(ranks, names.hardware_entry))
                 break
     if not (s.memory and s.memory.training):
         for name, width in (("fp8", 1.0), ("int4", 0.53125)):

@@ -29,7 +29,7 @@ from typing import Literal
 from pydantic import Field
 
 from mlwalls.solvers.errors import CallError
-from mlwalls.solvers.links import link_domain
+from mlwalls.solvers.links import reach
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.pool import quote_pool
@@ -157,7 +157,7 @@ def _load(request: ServingCostRequest, n: Numbers, warnings: list[str]) -> None:
 
 def _served(request: ServingCostRequest, n: Numbers, model: Entry, hardware: Entry, warnings: list[str]) -> Serving:
     ranks = request.n_accelerators
-    spread = ranks > link_domain(hardware) and model.text("config.attention") == "mla"
+    spread = ranks > reach(hardware) and model.text("config.attention") == "mla"
     served = resolve_serving(
         n,
         model,

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
-from mlwalls.solvers.links import group, link_domain
+from mlwalls.solvers.links import group, reach
 from mlwalls.solvers.pool import pool_at
 from mlwalls.solvers.prices import Listing
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
@@ -209,7 +209,7 @@ def _more(problem: Problem, largest: int) -> list[int]:
 
 def _faster(problem: Problem) -> str:
     s, n = problem.structure, problem.numbers
-    for ranks in _more(problem, link_domain(problem.context.hardware)):
+    for ranks in _more(problem, reach(problem.context.hardware)):
         out = _again(problem, ranks)
         met = all(
             out[name] <= n[f"{name}_target"].value
@@ -223,7 +223,7 @@ def _faster(problem: Problem) -> str:
 
 def _does_not_fit(problem: Problem, c: Context, out: Outcome, short: float) -> Presentation:
     fits = next((k for k in _more(problem, 64) if _again(problem, k)["short"] <= 0), None)
-    remedy = f" {group(fits, link_domain(c.hardware))} would hold it." if fits is not None else ""
+    remedy = f" {group(fits, c.hardware)} would hold it." if fits is not None else ""
     sentence = (
         f"Infeasible: {c.model.name} does not fit on {_chips(c)}, short by {figure(short / 1e9)} GB an accelerator for one "
         f"sequence beside the weights.{remedy}"

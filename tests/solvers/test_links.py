@@ -78,3 +78,49 @@ def test_nothing_to_talk_over_is_said(ask):
     answer = ask("roofline", model="llama-3.1-405b", hardware="apple-m2-ultra")
     assert not answer["feasible"]
     assert "tensor-parallel group" not in answer["verdict"]
+
+
+@pytest.mark.parametrize(
+    "hardware", ["nvidia-a100-pcie-80gb", "nvidia-h100-nvl-94gb", "nvidia-rtx-3090", "nvidia-rtx-a6000"]
+)
+def test_a_bridge_joins_two_and_wider_groups_talk_over_pcie(ask, zoo, hardware):
+    entry = zoo.get("hardware", hardware)
+    call = {"model": "llama-3.1-8b", "hardware": hardware}
+    pair, four, sixteen = (ask("roofline", **call, n_accelerators=k) for k in (2, 4, 16))
+    assert link_of(pair) == entry.number("link.bandwidth").value
+    assert not any("bridge" in w for w in pair["warnings"])
+    assert link_of(four) == entry.number("host.bandwidth").value
+    assert any(f"a bridge joins only 2 of {entry.name}; tensor parallel taken over PCIe" in w for w in four["warnings"])
+    assert any("16 accelerators are more than the 8 of one server" in w for w in sixteen["warnings"])
+    assert verify(four).ok, verify(four).text()
+
+
+def test_a_pcie_group_by_hand(ask):
+    # A100 PCIe: 80 layers, 2 all-reduces, 2 * 3/4 * 8192 * 2 bytes at 31.5e9 byte/s of PCIe 4.0 x16; the bridge has 300e9.
+    call = {"model": "llama-3.1-70b", "hardware": "nvidia-a100-pcie-80gb"}
+    result = ask("roofline", **call, n_accelerators=4)["result"]
+    assert result["link_floor_ms"] == pytest.approx(80 * 2 * 2 * 3 / 4 * 8192 * 2 / 31.5e9 * 1e3, rel=1e-4)
+    two = ask("roofline", **call, n_accelerators=2)["result"]
+    assert two["link_floor_ms"] == pytest.approx(80 * 2 * 2 * 1 / 2 * 8192 * 2 / 300e9 * 1e3, rel=1e-4)
+
+
+def test_remedies_and_reserves_beyond_a_bridge(ask):
+    # 141 GB in 16 bit on cards of 24 GB: eight, in one server.
+    for tool in ("roofline", "kv_capacity", "serving_cost"):
+        price = {"usd_per_hour": 1} if tool == "serving_cost" else {}
+        answer = ask(tool, model="llama-3.1-70b", hardware="rtx-3090", **price)
+        assert not answer["feasible"]
+        assert "n_accelerators=8 (over PCIe: a bridge joins 2)" in answer["verdict"]
+    # What NCCL holds outside the allocator is that of a group over NVLink for a pair, of one over PCIe for more.
+    pair, four = (
+        ask("kv_capacity", model="llama-3.1-8b", hardware="nvidia-a100-pcie-80gb", n_accelerators=k)["result"]
+        for k in (2, 4)
+    )
+    assert pair["non_torch_gib"] > 5 * four["non_torch_gib"]
+
+
+def test_training_groups_of_bridged_cards_talk_over_pcie(ask):
+    call = {"model": "llama-3.1-8b", "hardware": "nvidia-a100-pcie-80gb", "n_accelerators": 16}
+    answer = ask("fleet_efficiency", **call, tensor_parallel=2)
+    assert any("a bridge joins only 2" in w for w in answer["warnings"])
+    assert link_of(answer) == 31.5e9
