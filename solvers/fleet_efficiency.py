@@ -147,6 +147,7 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         request.n_accelerators,
         int(n.global_batch.value),
         request.seq_len,
+        _expert_tp(n, request) if shape.moe else 1,
     )
     search = _Search(base, n, request)
     wrong = problems(limits, given)
@@ -198,6 +199,21 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
     why = _why(structure, numbers, found) if chosen else ""
     subject = Subject(model.name, hardware.name, request, found, limits, tuple(wrong), nearest, grown, why, prices)
     return Problem(structure, numbers, warnings, scenario, subject)
+
+
+def _expert_tp(n: Numbers, request: FleetRequest) -> int:
+    """Return over how many ranks one expert is split, and check how tokens are sent to other domains.
+
+    Raises:
+        CallError: either is no such number.
+    """
+    for symbol, most in (("expert_tp", 64), ("dispatch", 2)):
+        number = float(n[symbol].value)
+        if not (number.is_integer() and 1 <= number <= most):
+            kept = [text for text in request.set_ if text.partition("=")[0].strip() != symbol]
+            text = f"{symbol}={number:g} must be a whole number from 1 to {most}."
+            raise CallError("set", text, repair={"set": [*kept, f"{symbol}=1"]})
+    return int(n.expert_tp.value)
 
 
 def _resolve_run(n: Numbers, hardware: Entry, touched: set[str], zoo: Zoo) -> Listing | None:

@@ -31,6 +31,7 @@ class Model:
     accelerators: int
     global_batch: int
     context: int
+    expert_tp: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def possible(m: Model, given: Given) -> Iterator[tuple[int, ...]]:
             continue
         dp = m.accelerators // inner
         for ep, batch in product(o["ep"], o["microbatch"]):
-            if (tp * dp * cp) % ep or m.global_batch % (dp * batch):
+            if (tp * dp * cp) % (ep if ep == 1 else ep * m.expert_tp) or m.global_batch % (dp * batch):
                 continue
             steps = m.global_batch // (dp * batch)
             for v in o["interleave"]:

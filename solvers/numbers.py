@@ -12,6 +12,8 @@ from mlwalls.solvers.errors import CallError
 from mlwalls.zoo import Entry
 
 # What a caller's own number stays within, so that no product of a few leaves the floating-point numbers.
+# Shares of a traffic or a time that hides, or that cannot: none of it is a number too.
+PARTS = ("w_dp", "w_tp", "w_ep", "imb")
 SMALLEST, LARGEST = 1e-30, 1e40
 
 
@@ -173,18 +175,25 @@ class Numbers(Mapping[str, Value]):
                 number = float(given)
             except ValueError:
                 number = math.nan
-            share = symbol.startswith("eta")
+            part = symbol in PARTS
+            share = part or symbol.startswith("eta")
             whole = old.origin.kind == "zoo" and not old.unit and _count(old.value)
             if (
                 not math.isfinite(number)
                 or number < 0
-                or (number < SMALLEST and not (number == 0 and _plain(old.value) == 0))
+                or (number < SMALLEST and not (number == 0 and (part or _plain(old.value) == 0)))
                 or number > LARGEST
                 or (share and number > 1)
                 or (whole and number < 1)
             ):
                 least = "1" if whole else f"{SMALLEST:g}"
-                limit = "in 0..1, above 0" if share else f"finite and above 0, from {least} to {LARGEST:g}"
+                limit = (
+                    "in 0..1"
+                    if part
+                    else "in 0..1, above 0"
+                    if share
+                    else f"finite and above 0, from {least} to {LARGEST:g}"
+                )
                 fixed_text = f"{symbol}={_shown(old.value)}"
                 raise CallError(
                     "set",

@@ -6,6 +6,7 @@ from mlwalls.server.verification import verify
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import experts
 from mlwalls.solvers.equations.fleet_memory import weight_state
+from mlwalls.solvers.errors import CallError
 
 
 def value(number, unit=""):
@@ -127,3 +128,39 @@ def test_answers_on_experts_verify(ask, model):
     report = verify(answer)
     assert report.ok, report.text()
     assert not any("extrapolated" in text for text in answer["warnings"])
+
+
+@pytest.mark.parametrize("wrong", ["expert_tp=1.5", "expert_tp=1000", "dispatch=3", "w_ep=5", "w_dp=1.01"])
+def test_what_is_no_mapping_is_refused_with_a_repair_that_works(ask, wrong):
+    call = {"model": "mixtral-8x22b", "hardware": "h100", "n_accelerators": 128}
+    with pytest.raises(CallError) as error:
+        ask("fleet_efficiency", **call, set=[wrong])
+    assert ask("fleet_efficiency", **{**call, **error.value.repair})["feasible"]
+
+
+def test_nothing_or_everything_may_hide(ask):
+    call = {
+        "model": "mixtral-8x22b",
+        "hardware": "h100",
+        "n_accelerators": 128,
+        "tensor_parallel": 1,
+        "pipeline_parallel": 1,
+    }
+    shown, hidden = (
+        ask("fleet_efficiency", **call, set=["ep=8", f"w_ep={share}"])["result"].get("communication_s", 0)
+        for share in (0, 1)
+    )
+    assert shown > 0 == hidden
+
+
+def test_split_experts_share_out_the_ranks(ask):
+    # Three ranks for each expert of eight groups do not divide the 32 of a stage: an impossible plan, answered by the nearest.
+    call = {
+        "model": "qwen3-235b-a22b",
+        "hardware": "h100",
+        "n_accelerators": 256,
+        "tensor_parallel": 4,
+        "pipeline_parallel": 8,
+    }
+    answer = ask("fleet_efficiency", **call, set=["expert_tp=3", "ep=8"])
+    assert answer["feasible"] is False and answer["verdict"].startswith("Impossible")
