@@ -17,6 +17,8 @@ from mlwalls.zoo import Entry
 
 # What only an answer that does not fit speaks of.
 UNSAID = frozenset({"short"})
+# The share of the time to the first token from which an engine's constant start is told.
+STARTED = 0.25
 
 
 class ServingCostResult(SolverResult):
@@ -83,7 +85,8 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         f"{_million(out, 'input_price')} USD a million tokens in, {_million(out, 'output_price')} out, for {c.model.name} on "
         f"{_chips(c)} at {figure(first(out['price']))} USD an accelerator-hour{_dated(problem, c)}; "
         f"{first(out['decoding']):,.0f} sequences a replica at {seconds(first(out['tpot']))} a token, first token after "
-        f"{seconds(first(out['ttft']))} ({seconds(first(out['ttft_low']))} to {seconds(first(out['ttft_high']))})."
+        f"{seconds(first(out['ttft']))} ({seconds(first(out['ttft_low']))} to {seconds(first(out['ttft_high']))})"
+        f"{_started(problem, out)}."
         f"{_queued(problem, out)}{_load(problem, out)}{_besides(c, out)}"
     )
     decoding = first(out["output_cost"]) > 0.5 * first(out["query"])
@@ -98,6 +101,14 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
 
 def _calls(c: Context) -> dict[str, Any]:
     return {"calls": list(c.calls)} if c.calls else {}
+
+
+def _started(problem: Problem, out: Outcome) -> str:
+    """Say what of the time to the first token is the engine's own, where that is much of it."""
+    start = first(problem.numbers.t_start)
+    if start < STARTED * first(out["ttft"]):
+        return ""
+    return f", {seconds(start)} of it an engine's constant start of a request, which roofline's prefill leaves out"
 
 
 def _queued(problem: Problem, out: Outcome) -> str:

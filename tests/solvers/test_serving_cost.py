@@ -354,3 +354,15 @@ def test_the_first_tokens_range_is_in_the_verdict(ask):
 def test_the_price_is_the_middle_of_the_comparable_listings(ask):
     # On demand since 2025: 2.95 (an index), 2.95, 3.90, 6.88; of an even number the lower middle one.
     assert "median of 4, 2.95 to 6.88" in ask("serving_cost", **SMALL)["verdict"]
+
+
+def test_the_engines_constant_start_is_told_where_it_is_much_of_the_first_token(ask):
+    # 8B, one request: 27 ms of prefill, 1.27 of it among running steps, after 80 ms of an engine that is not named.
+    call = {"model": "llama-3.1-8b", "hardware": "h100"}
+    served = ask("serving_cost", **call, concurrency=1, prompt_tokens=1024)
+    prefill = ask("roofline", **call, phase="prefill", seq_len=1024)["result"]["expected_ms"]
+    assert served["result"]["prefill_ms"] == pytest.approx(prefill, rel=1e-4)
+    assert served["result"]["ttft_ms"] == pytest.approx(80 + 1.27 * prefill, rel=1e-4)
+    assert ", 80 ms of it an engine's constant start of a request" in served["verdict"]
+    long = ask("serving_cost", **call, concurrency=8, prompt_tokens=32_000)
+    assert "constant start" not in long["verdict"]
