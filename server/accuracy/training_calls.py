@@ -80,6 +80,8 @@ SYNONYMS = {
 WIDEST = 1_000_000
 EXPERTS = ("experts", "experts_per_token", "expert_ffn", "shared_ffn")
 SAID = {"compile": "fused=0.5", "async_tp": "w_tp=0.65", "dispatch_overlapped": "w_ep=0.9"}
+# Networks of nodes with eight accelerators, an accelerator's share.
+NETWORKS = {r"Omni-Path|400 ?Gb/s per node": "nic=6.25e9", r"800 ?Gb/s per node": "nic=12.5e9"}
 STATED = {"tp", "pp", "cp", "ep", "fsdp", "sharding", "parallel", "zero"}
 
 
@@ -263,8 +265,9 @@ def call_of(row: Mapping[str, Any], zoo: Zoo) -> Call:
         sets.append("w_tp=0.65")
     if "DeepSeek-V3" in source:
         sets.append(SAID["dispatch_overlapped"])
-    if re.search(r"Omni-Path|400 ?Gb/s per node", str(inputs.get("interconnect", ""))):
-        sets.append("nic=6.25e9")
+    for pattern, network in NETWORKS.items():
+        if re.search(pattern, str(inputs.get("interconnect", ""))):
+            sets.append(network)
     if not STATED & inputs.keys():
         a["global_batch"] = _batch(inputs, 1, count, a["seq_len"], call)
         if recompute:
