@@ -206,6 +206,8 @@ def command(
         return run(parsed, facts(), zoo_paths)
     except CallError as error:
         given = {"tool": parsed.tool, "scenario": parsed.arguments, "over": parsed.over}
-        return complain(error_text("sweep", [said(error)], repaired(given, error, SOLVER.example)))
+        return complain(
+            error_text("sweep", [said(error)], given, repaired(given, error, SOLVER.example), SOLVER.example)
+        )
     except (SweepError, ZooError, OSError) as error:
         return complain(f"mlwalls sweep: {error}")

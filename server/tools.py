@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from mlwalls.server.schemas import answer_schema, shortened
 from mlwalls.solvers.answers import answer_data
 from mlwalls.solvers.arguments import ArgumentsError, checked
 from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.lookup import parameters_of
 from mlwalls.solvers.registry import BUILT_IN
 from mlwalls.solvers.registry import solvers as registered
 from mlwalls.solvers.schemas import client_schema
@@ -29,8 +32,11 @@ LOOKUP = "find_in_zoo"
 # Committed, and held by the tests to what the solvers say.
 DEFINITIONS = Path(__file__).parent / "definitions"
 # A corrected call that fails in its turn is corrected this often before the tool's example stands in for it.
-REPAIRS = 5
-_WITHOUT = "mend the entry; the call below does without it, with an entry of the zoo where it was named"
+REPAIRS = 12
+_WITHOUT = "mend the entry, which the call below does without"
+# Arguments that name an entry of the zoo.
+_NAMING = ("model", "hardware", "baseline_hardware", "guard", "draft_model", "building", "network", "compare_with")
+_ID = re.compile(r"^\s*id:\s*[\"']?([^\s\"']+)", re.MULTILINE)
 _READ_ONLY = types.ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
@@ -45,6 +51,7 @@ class Tool:
     example: Mapping[str, Any]
     answer: Callable[[dict[str, Any]], tuple[dict[str, Any], str]]
     slow: bool = False
+    size_of: Callable[[str], float | None] = lambda _: None
 
 
 class Tools(Mapping[str, Tool]):
@@ -98,14 +105,18 @@ def solver_tool(solver: Solver, zoo: Zoo) -> Tool:
 
     def answer(arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
         request = solver.request.model_validate(arguments)
-        facts = _with_own(zoo, request.define)
-        data = answer_data(solver.run(request, facts), facts, request.detail)
+        facts = _with_own(zoo, request.define, arguments, solver.example)
+        try:
+            made = solver.run(request, facts)
+        except CallError as error:
+            raise _by_argument(solver, arguments, facts, error) from error
+        data = answer_data(made, facts, request.detail)
         return data, markdown(solver.name, data)
 
-    return Tool(definition, arguments, solver.example, answer, solver.slow)
+    return Tool(definition, arguments, solver.example, answer, solver.slow, partial(parameters_of, zoo))
 
 
-def _with_own(zoo: Zoo, entries: list[str]) -> Zoo:
+def _with_own(zoo: Zoo, entries: list[str], arguments: Mapping[str, Any], example: Mapping[str, Any]) -> Zoo:
     if not entries:
         return zoo
     try:
@@ -114,7 +125,18 @@ def _with_own(zoo: Zoo, entries: list[str]) -> Zoo:
         lines = [line if len(line) <= 300 else line[:297] + "…" for line in str(error).splitlines()]
         more = [f"and {len(lines) - 6} more"] if len(lines) > 6 else []
         problem = "; ".join(lines[:6] + more)
-        raise CallError("define", f"{problem}; {_WITHOUT}", repair={"define": None}) from error
+        # What names the entry is of the example instead, and nothing that merely sounds like it.
+        own = {match for text in entries for match in _ID.findall(text)}
+        instead = {name: example[name] for name in _NAMING if name in example and arguments.get(name) in own}
+        raise CallError("define", f"{problem}; {_WITHOUT}.", repair={"define": None, **instead}) from error
+
+
+def _by_argument(solver: Solver, arguments: Mapping[str, Any], zoo: Zoo, error: CallError) -> CallError:
+    if error.follows is None:
+        return error
+    from mlwalls.solvers.inner import by_argument
+
+    return by_argument(solver, arguments, zoo, error)
 
 
 def zoo_tool(zoo: Zoo) -> Tool:
@@ -136,14 +158,16 @@ def call(tool: Tool, arguments: Mapping[str, Any]) -> types.CallToolResult:
     name = tool.definition.name
     try:
         try:
-            good = checked(tool.arguments, arguments, tool.example)
+            good = checked(tool.arguments, arguments, tool.example, tool.size_of)
             data, text = tool.answer(good)
         except CallError as error:
-            return _failed(error_text(name, [said(error)], _settled(tool, repaired(good, error, tool.example))))
+            offered = _settled(tool, repaired(good, error, tool.example))
+            return _failed(error_text(name, [said(error)], arguments, offered, tool.example))
         except ZooError as error:
             return _failed(f"{name}: {error}")
     except ArgumentsError as error:
-        return _failed(error_text(name, error.problems, _settled(tool, error.repaired)))
+        offered = _settled(tool, error.repaired)
+        return _failed(error_text(name, error.problems, arguments, offered, tool.example))
     except Exception as error:
         logger.exception("%s failed", name)
         return _failed(
@@ -156,7 +180,7 @@ def _settled(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return a corrected call that is answered: one that still fails is corrected again, else it is the tool's example."""
     for _ in range(REPAIRS):
         try:
-            good = checked(tool.arguments, arguments, tool.example)
+            good = checked(tool.arguments, arguments, tool.example, tool.size_of)
             tool.answer(good)
         except ArgumentsError as error:
             arguments = error.repaired

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from mlwalls.solvers.assignments import assigned
+from mlwalls.solvers.measures import read_measure
 
 _MISSING = object()
 # Names and assignments are short; a text argument that may be longer says so in its schema.
@@ -30,8 +31,16 @@ class ArgumentsError(ValueError):
         super().__init__(" ".join(problems))
 
 
-def checked(schema: Mapping[str, Any], given: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, Any]:
+def checked(
+    schema: Mapping[str, Any],
+    given: Mapping[str, Any],
+    example: Mapping[str, Any],
+    size_of: Callable[[str], float | None] = lambda _: None,
+) -> dict[str, Any]:
     """Return the arguments as the schema wants them (whole floats as integers, nulls left out).
+
+    Args:
+        size_of: a named model's parameters, which stand in for it where a tool takes no names.
 
     Raises:
         ArgumentsError: anything unknown, missing, of the wrong type, out of range or not finite.
@@ -43,6 +52,11 @@ def checked(schema: Mapping[str, Any], given: Mapping[str, Any], example: Mappin
         if value is None:
             continue
         if name not in properties:
+            sized = name == "model" and "parameters" in properties and "parameters" not in given
+            if sized and (size := size_of(str(value))) is not None:
+                good["parameters"] = size
+                problems.append(f"model: unknown argument; give its parameters, {size:.12g} in the zoo.")
+                continue
             _unknown(name, value, properties, given, good, problems, example)
             continue
         kept = _value(name, value, properties[name], problems, example.get(name, _MISSING))
@@ -158,7 +172,7 @@ def _number(name: str, value: Any, schema: Mapping[str, Any], problems: list[str
     wanted = "a whole number" if whole else "a number"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         problems.append(f"{name}: {_shown(value)} is not {wanted}{_range(schema)}.")
-        parsed = _parsed(value)
+        parsed = read_measure(name, value) if isinstance(value, str) else None
         if parsed is None:
             return _fallback(schema, example)
         return _number(name, parsed, schema, [], example)
@@ -207,10 +221,12 @@ def _outside(value: float | int, schema: Mapping[str, Any]) -> bool:
 
 
 def _bound(value: float | int, schema: Mapping[str, Any], example: Any) -> Any:
-    """Return the bound that a value exceeds; where that bound is no value itself (above 0), what is usual."""
+    """Return the bound that a value exceeds, or it without its sign; where that is no value itself (above 0), what is usual."""
     low, high = schema.get("minimum"), schema.get("maximum")
     if high is not None and value > high:
         return high
+    if value < 0 and not _outside(-value, schema):
+        return -value
     return low if low is not None and value < low else _fallback(schema, example)
 
 

@@ -77,7 +77,7 @@ def place(zoo: Zoo, text: str, among: list[str], warnings: list[str]) -> Place:
             near = [id for id in error.choices if alike.get(id, 0) >= ALIKE]
             if not near:
                 others = [t for t in among if t != text] or ["us-iowa"]
-                problem = f"{error.problem.rstrip('.')}: {KINDS}."
+                problem = f"{text!r} is not in the zoo of grids: {KINDS}. List them: find_in_zoo kind=grids."
                 raise CallError("regions", problem, repair={"regions": others}) from error
             nearest = [near[0] if t == text else t for t in among]
             raise CallError("regions", error.problem, choices=near, repair={"regions": nearest}) from error

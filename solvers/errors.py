@@ -14,6 +14,7 @@ class CallError(ValueError):
         problem: what is wrong with it, a sentence.
         choices: valid values, nearest first.
         repair: arguments of the call to change so that it is valid, or empty where only the caller knows.
+        follows: a number that an argument decides and that was given otherwise: its name, and what was given.
     """
 
     def __init__(
@@ -23,10 +24,12 @@ class CallError(ValueError):
         *,
         choices: Sequence[str] = (),
         repair: dict[str, Any] | None = None,
+        follows: tuple[str, float] | None = None,
     ) -> None:
         self.argument, self.problem = argument, problem
         self.choices = tuple(choices)
         if repair is None:
             repair = {argument: self.choices[0]} if self.choices else {}
         self.repair = repair
+        self.follows = follows
         super().__init__(f"{argument}: {problem}" + (f" Nearest: {', '.join(self.choices)}." if choices else ""))

@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from mlwalls.solvers.arguments import ArgumentsError, checked
 from mlwalls.solvers.assignments import AssignmentError, assigned, read_assignments, write_assignments
 from mlwalls.solvers.derivation import STEP, Derivation, NonFiniteError, Value
 from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.lookup import parameters_of
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.registry import solvers
 from mlwalls.solvers.schemas import client_schema
@@ -32,6 +33,10 @@ _MEANT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("energy", "kwh"), ("_kwh", "_mwh", "_j", "_wh")),
     **dict.fromkeys(("carbon", "co2", "co2e", "emissions"), ("_kg", "_t", "_g")),
 }
+_UNITS = {**dict.fromkeys(("hours", "hour", "h"), "h"), **dict.fromkeys(("days", "day"), "days"), "ms": "ms"}
+_UNITS |= dict.fromkeys(("seconds", "s"), "s")
+# What a word for a time or a cost means last: ends of ranges, times between failures and of checkpoints.
+_UNUSUAL = ("low", "high", "mtbf", "young", "interval", "save", "campaign")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ def resolve_inner(tool: str, scenario: Sequence[str], zoo: Zoo) -> Inner:
     """
     known = askable()
     if tool not in known:
-        near = get_close_matches(tool, known, 3, 0.3) or list(known)
+        near = get_close_matches(tool, known, 3, 0.5) or list(known)
         raise CallError("tool", f"{tool!r} is no solver that can be asked.", choices=near)
     solver = known[tool]
     try:
@@ -140,7 +145,7 @@ def resolve_inner(tool: str, scenario: Sequence[str], zoo: Zoo) -> Inner:
         kept = [line for line in scenario if "=" in line] or write_assignments(solver.example)
         raise CallError("scenario", f"{tool}: {error}", repair={"scenario": kept}) from error
     try:
-        arguments = checked(_schema(solver.request), given, solver.example)
+        arguments = checked(_schema(solver.request), given, solver.example, partial(parameters_of, zoo))
     except ArgumentsError as error:
         text = f"{tool}: {' '.join(error.problems)}"
         raise CallError("scenario", text, repair={"scenario": write_assignments(error.repaired)}) from error
@@ -151,7 +156,7 @@ def resolve_inner(tool: str, scenario: Sequence[str], zoo: Zoo) -> Inner:
     try:
         return Inner(solver, arguments, _resolved(solver, arguments, zoo), zoo)
     except CallError as error:
-        raise outer_error(tool, arguments, error) from error
+        raise outer_error(tool, arguments, by_argument(solver, arguments, zoo, error)) from error
 
 
 def _apart(scenario: Sequence[str], properties: Mapping[str, Any]) -> list[str]:
@@ -161,6 +166,24 @@ def _apart(scenario: Sequence[str], properties: Mapping[str, Any]) -> list[str]:
         pieces = assigned(line)
         apart += pieces if all(piece.partition("=")[0] in properties for piece in pieces) else [line]
     return apart
+
+
+def by_argument(solver: Solver, arguments: Mapping[str, Any], zoo: Zoo, error: CallError) -> CallError:
+    """Return an error on a `set` that an argument decides as one that names the argument, where it can be told."""
+    if error.follows is None:
+        return error
+    symbol, number = error.follows
+    kept = error.repair.get("set", [])
+    try:
+        left = {name: value for name, value in arguments.items() if name not in ("set", "detail", "define")}
+        lever = levers(Inner(solver, left, _resolved(solver, left, zoo), zoo)).get(symbol)
+    except (CallError, ValueError):
+        return error
+    if lever is None or not number > 0:
+        return error
+    value = lever.argument_value(number)
+    text = f"{error.problem.rstrip('.')}: {lever.argument}."
+    return CallError(error.argument, text, repair={"set": kept or None, lever.argument: value})
 
 
 def outer_error(tool: str, arguments: Mapping[str, Any], error: CallError) -> CallError:
@@ -215,13 +238,33 @@ def find_metric(inner: Inner, out: Outcome, metric: str, argument: str = "metric
     place = named.get(metric) or symbol_of(metric, out)
     if place is None:
         choices = [*named, *(symbol for symbol in out if symbol not in named)]
-        meant = _MEANT.get(metric.lower().rsplit("_", 1)[-1], ())
-        near = [c for c in choices if meant and c.endswith(meant)][:6]
-        near = near or get_close_matches(metric, choices, 4, 0.6) or choices[:8]
-        raise CallError(argument, f"{metric!r} is no figure of {inner.solver.name} here.", choices=near)
+        near, lacking = _meant(inner, out, named, choices, metric)
+        text = f"{metric!r} is no figure of {inner.solver.name} here.{lacking}"
+        raise CallError(argument, text, choices=near or get_close_matches(metric, choices, 4, 0.6) or choices[:8])
     symbol, factor = place
     suffix = metric[len(symbol) + 1 :]
     return Metric(symbol, suffix.replace("_per_", "/") if suffix in SUFFIXES else out[symbol].unit, factor, metric)
+
+
+def _meant(
+    inner: Inner, out: Outcome, named: Mapping[str, Any], choices: Sequence[str], metric: str
+) -> tuple[list[str], str]:
+    """Return the figures that a word such as "hours" may mean, in its unit, and what is said of those that are not computed."""
+    word = metric.lower().rsplit("_", 1)[-1]
+    ends = _MEANT.get(word, ())
+    if not ends:
+        return [], ""
+    near = [choice for choice in choices if choice.endswith(ends)]
+    lacking = [field for field in inner.solver.result.model_fields if field.endswith(ends) and field not in near]
+    lacking = [field for field in lacking if not any(x in field for x in _UNUSUAL) and "list" not in field]
+    unit = _UNITS.get(word, "")
+    for at, choice in enumerate(near):
+        place = named.get(choice)
+        if unit and place and out[place[0]].unit == "s":
+            near[at] = f"{place[0]}_{unit}"
+    ranked = sorted(dict.fromkeys(near), key=lambda name: any(part in name for part in _UNUSUAL))[:6]
+    text = f" Not with these arguments: {', '.join(lacking[:4])}." if lacking else ""
+    return ranked, text
 
 
 def with_outer(problem: Problem, numbers: Numbers) -> Problem:

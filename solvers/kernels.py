@@ -75,7 +75,7 @@ def resolve_kernel(n: Numbers, flops: float | None, traffic: float | None) -> Ke
             "model" if flops is None and traffic is None else missing,
             "name a zoo model, or describe a custom kernel by flops and bytes."
             if flops is None and traffic is None
-            else f"a custom kernel needs {missing} too; those below are only an example: put in your own.",
+            else f"{missing} is missing: a custom kernel needs both; or name a model instead of them.",
             repair={"model": "llama-3.1-8b"} if flops is None and traffic is None else {missing: _EXAMPLE[missing]},
         )
     n.you("flops", flops, "FLOP")

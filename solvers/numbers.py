@@ -135,7 +135,7 @@ class Numbers(Mapping[str, Value]):
         if symbol.strip() in self._values:
             return [assignment]
         return [
-            f"{name}={given.strip() or '1'}" for name in get_close_matches(symbol.strip(), list(self._values), 3, 0.5)
+            f"{name}={given.strip() or '1'}" for name in get_close_matches(symbol.strip(), list(self._values), 3, 0.7)
         ]
 
     def settle(self, symbols: Iterable[str]) -> None:
@@ -163,18 +163,19 @@ class Numbers(Mapping[str, Value]):
                     choices=fixed,
                     repair={"set": [known for a in assignments for known in self._nearest(a)[:1]]},
                 )
+            try:
+                number = float(given)
+            except ValueError:
+                number = math.nan
             if old.origin.kind == "you":
-                if _says(given, old.value):
+                if isinstance(old.value, float) and number == old.value:
                     continue  # an inner request has taken it already
                 raise CallError(
                     "set",
                     f"{text!r}: {symbol} follows from an argument of this call; give that argument instead.",
                     repair={"set": _swap(assignments, text)},
+                    follows=(old.name, number) if math.isfinite(number) else None,
                 )
-            try:
-                number = float(given)
-            except ValueError:
-                number = math.nan
             part = symbol in PARTS
             share = part or symbol.startswith("eta")
             whole = old.origin.kind == "zoo" and not old.unit and _count(old.value)
@@ -203,13 +204,6 @@ class Numbers(Mapping[str, Value]):
                 )
             new = Value(old.name, number, old.unit, YOU)
             self._values.update({s: new for s, v in self._values.items() if v.name == old.name})
-
-
-def _says(text: str, number: Any) -> bool:
-    try:
-        return bool(float(text) == number)
-    except ValueError:
-        return False
 
 
 def _swap(assignments: Iterable[str], old: str, *new: str) -> list[str]:

@@ -166,7 +166,7 @@ def _phase(request: RooflineRequest, kind: str, model: Entry | None) -> Phase:
             phase = "prefill"
         return phase
     phase = request.phase or "inference"
-    if phase in ("decode", "prefill"):
+    if phase in ("decode", "prefill") and (model is not None or request.flops is not None):
         raise CallError("phase", f"{phase} is a phase of language models.", choices=("inference", "training"))
     return phase
 
