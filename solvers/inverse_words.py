@@ -22,23 +22,23 @@ class InverseResult(SolverResult):
     """Typed outputs; the `need_` lists are one entry a number solved for, in SI."""
 
     metric: str
-    unit: str = Field(description="Of target_figure, base_value, limit_value.")
+    unit: str = Field(description="Of the figures.")
     sense: str
     target_figure: float
-    base_value: float = Field(description="At what was found, for a whole number.")
+    base_value: float = Field(description="For a whole number, at what was found.")
     need_rows: list[str] | None = None
     need_unit: list[str] | None = None
     need_value: list[float] | None = None
     need_times: list[float] | None = None
     need_margin_percent: list[float] | None = Field(default=None, description="From the target.")
     need: int | None = None
-    need_accelerators: int | None = Field(default=None, description="Of all replicas.")
+    need_accelerators: int | None = None
     need_plan: str | None = None
-    group_size: list[int] | None = Field(default=None, description="Accelerators a replica.")
+    group_size: list[int] | None = Field(default=None, description="Of a replica.")
     group_figure: list[float] | None = None
-    group_accelerators: list[int] | None = Field(default=None, description="Of as many replicas as it takes.")
+    group_accelerators: list[int] | None = None
     joint: float | None = None
-    limit_value: float | None = Field(default=None, description="Nearest, when the target cannot be met.")
+    limit_value: float | None = Field(default=None, description="Nearest, when it cannot be met.")
     limited_by: str | None = None
     hardware_rows: list[str] | None = Field(default=None, description="Cheapest first.")
     hardware_margin_percent: list[float] | None = None

@@ -33,7 +33,7 @@ class SensitivityResult(SolverResult):
     vary_elasticity: list[float] = Field(description="Percent a percent.")
     vary_plus_percent: list[float] = Field(description="Change at +finite_step_percent.")
     vary_minus_percent: list[float]
-    finite_step_percent: float = Field(description="10, or less where other equations apply.")
+    finite_step_percent: float = Field(description="10, or less near other equations.")
     elasticity_ratio: float | None = Field(default=None, description="First over second.")
     next_change: float | None = Field(default=None, description="Factor where the next regime begins.")
     next_change_is: str | None = None

@@ -2,28 +2,34 @@
 
 M/M/c by Erlang's delay formula; general arrivals and service by Allen and Cunneen's factor (c_a² + c_s²)/2 on the mean wait
 and on the decay of the tail, exact for M/M/c and an approximation otherwise. The response-time quantile is not the wait's plus
-the mean service: a bound is given instead, by the union of both tails at half the level, for exponential service.
+the mean service: a bound is given instead, by the union of both tails at half the level, for exponential service. Against a
+target, the share of late responses is the wait's tail convolved with the service's: exponential at a variation of 1; a constant
+and an exponential part below, so that 0 is constant; two kinds of exponential services with half of the work each above.
 
 Not modelled: batching inside a server, priorities, retries, correlated arrivals.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import Field
 
-from mlwalls.solvers.derivation import Derivation, Value
+from mlwalls.solvers.derivation import Applied, Derivation, Value
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import queueing as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.functions import floor
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, Solver, SolverRequest, SolverResult
-from mlwalls.solvers.words import figure, first, fit_result, seconds
+from mlwalls.solvers.solver import Problem, Solver, SolverRequest
+from mlwalls.solvers.tail_latency_words import TailLatencyResult, present
 from mlwalls.zoo import Zoo
 
 MAX_SERVERS = 5000
+# The percentile of its mean in an exponential time, 1 - 1/e: only above it does less variation make a quantile smaller.
+MOST_ABOVE_MEAN = 64
 
 
 class TailLatencyRequest(SolverRequest):
@@ -36,33 +42,19 @@ class TailLatencyRequest(SolverRequest):
     service_cv: float = Field(default=1, ge=0, le=10, description="Of service; 1 exponential, 0 constant.")
     arrival_cv: float = Field(default=1, gt=0, le=10, description="Of arrivals; 1 random.")
     target_wait_s: float | None = Field(default=None, gt=0, le=1e6, description="Wait to stay within.")
-
-
-class TailLatencyResult(SolverResult):
-    """Typed outputs."""
-
-    utilization_percent: float = Field(description="Busy share of the servers.")
-    wait_probability_percent: float | None = Field(default=None, description="Requests that wait at all.")
-    mean_wait_ms: float | None = Field(default=None, description="Mean wait in the queue.")
-    wait_tail_ms: float | None = Field(default=None, description="Wait at the percentile.")
-    mean_response_ms: float | None = Field(default=None, description="Mean wait and service.")
-    response_bound_ms: float | None = Field(
-        default=None, description="Response time at the percentile is at most this."
-    )
-    servers: int | None = Field(default=None, description="Fewest servers, where not given.")
-    servers_needed: int | None = Field(
-        default=None, description="Fewest servers: for the target, or for a stable queue."
-    )
+    target_response_s: float | None = Field(default=None, gt=0, le=1e6, description="Wait and service to stay within.")
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """Which equations apply."""
+    """Which equations apply. `service` is how service times vary; `less_varied` whether any variation could meet the target."""
 
     stable: bool
     exponential: bool
-    target: bool
+    target: Literal["", "wait", "response"]
     sized: bool
+    service: Literal["constant", "part", "mixed"]
+    less_varied: bool
 
 
 def resolve(request: TailLatencyRequest, zoo: Zoo) -> Problem:
@@ -75,10 +67,14 @@ def resolve(request: TailLatencyRequest, zoo: Zoo) -> Problem:
     offered = request.arrivals_per_s * request.service_time_s
     fewest = int(offered) + 1
     sized = request.servers is None
-    if sized and request.target_wait_s is None:
+    if request.target_wait_s is not None and request.target_response_s is not None:
+        text = "give target_wait_s, of the wait alone, or target_response_s, of wait and service; not both."
+        raise CallError("target_wait_s", text, repair={"target_wait_s": None})
+    target = request.target_wait_s if request.target_response_s is None else request.target_response_s
+    if sized and target is None:
         raise CallError(
             "servers",
-            "give servers, or target_wait_s to find the fewest.",
+            "give servers, or target_wait_s or target_response_s to find the fewest.",
             repair={"servers": min(fewest, MAX_SERVERS)},
         )
     if sized and fewest > MAX_SERVERS:
@@ -96,14 +92,27 @@ def resolve(request: TailLatencyRequest, zoo: Zoo) -> Problem:
     n.you("level", request.percentile / 100)
     n.you("arrival_cv", request.arrival_cv)
     n.you("service_cv", request.service_cv)
-    if request.target_wait_s is not None:
-        n.you("target", request.target_wait_s, "s")
-    exponential = request.service_cv == 1 and request.arrival_cv == 1
+    if target is not None:
+        n.you("target", target, "s")
+    cv = request.service_cv
+    exponential = cv == 1 and request.arrival_cv == 1
     warnings = [] if exponential else ["approximation: the tail of a general queue is taken as exponential"]
+    if request.target_response_s is not None and cv not in (0, 1):
+        kind = (
+            "a constant and an exponential part" if cv < 1 else "two kinds of exponential times, half of the work each"
+        )
+        warnings.append(f"service times of this variation are taken as {kind}")
     stable = request.servers is None or offered < request.servers
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
     scenario.pop("detail", None)
-    structure = Structure(stable, exponential, request.target_wait_s is not None, sized)
+    structure = Structure(
+        stable,
+        exponential,
+        "" if target is None else "wait" if request.target_response_s is None else "response",
+        sized,
+        "constant" if cv == 0 else "part" if cv <= 1 else "mixed",
+        cv <= 1 and target is not None and target > request.service_time_s and request.percentile > MOST_ABOVE_MEAN,
+    )
     return Problem(structure, n, warnings, scenario, request)
 
 
@@ -127,70 +136,75 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
         waits = d.step("wait_at_half", eq.wait_quantile(probability, half, variability, spare))
         serves = d.step("service_at_half", eq.service_quantile(n.service, half))
         out["response_bound"] = d.step("response_bound", common.sum_of_two(waits, serves))
+    if s.target == "response":
+        _response(s, n, d, out, probability, d.step("decay", eq.decay(spare, variability)))
     if s.sized:
         out["servers"] = n.servers
     elif s.target and d.record:
-        found = _servers_needed(s, n, d, out["wait_tail"])
+        found = _servers_needed(s, n, d, _meets(s, n, out))
         if found is not None:
             out["servers_needed"] = found
     return out
 
 
+def _response(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value], probability: Value, decay: Value) -> None:
+    """Step out the share of requests whose wait and service pass the target, and of services that do so by themselves."""
+    if s.service == "constant":
+        out["late"] = d.step("late", eq.late_of_constant(probability, n.target, n.service, decay))
+        out["service_late"] = d.step("service_late", eq.never_in_time(n.target, n.service))
+    elif s.service == "part":
+        constant = d.step("constant_part", eq.constant_part(n.service, n.service_cv))
+        mean = d.step("random_part", eq.random_part(n.service, n.service_cv))
+        left = d.step("left_for_it", eq.beyond(n.target, constant))
+        out["late"], out["service_late"] = _late(d, "", probability, left, mean, decay)
+    else:
+        share = d.step("quick_share", eq.quick_share(n.service_cv))
+        slow = d.step("slow_share", eq.rest(share))
+        both = [
+            _late(d, f"{kind}_", probability, n.target, d.step(f"{kind}_mean", eq.kind_mean(n.service, part)), decay)
+            for kind, part in (("quick", share), ("slow", slow))
+        ]
+        out["late"] = d.step("late", eq.mixed(share, both[0][0], both[1][0]))
+        out["service_late"] = d.step("service_late", eq.mixed(share, both[0][1], both[1][1]))
+    if s.service != "mixed":
+        tail = out["service_tail"] = d.step("service_tail", eq.service_tail(n.service, n.level, n.service_cv))
+        out["most_service"] = d.step("most_service", eq.most_service(n.target, n.service, tail))
+    if s.less_varied:
+        out["most_variation"] = d.step("most_variation", eq.most_variation(n.target, n.service, n.level))
+
+
+def _late(
+    d: Derivation, prefix: str, probability: Value, left: Value, mean: Value, decay: Value
+) -> tuple[Value, Value]:
+    together = d.step(f"{prefix}together", eq.later_of_two(left, mean, decay))
+    alone = d.step(f"{prefix}service_late", eq.longer(left, mean))
+    return d.step(f"{prefix}late", eq.late(probability, together, alone)), alone
+
+
+def _meets(s: Structure, n: Numbers, out: dict[str, Value]) -> Applied:
+    return eq.meets(out["wait_tail"], n.target) if s.target == "wait" else eq.seldom(out["late"], n.level)
+
+
+def _holds(s: Structure, n: Numbers) -> Callable[[Any], Any]:
+    def holds(servers: Any) -> Any:
+        at = n.bound("servers", Value("servers", servers))
+        return _meets(s, at, compute(s, at, Derivation(record=False))).evaluate()
+
+    return holds
+
+
 def _sized(s: Structure, n: Numbers, d: Derivation) -> Value:
-    """The fewest servers that keep the wait within the target; where none do, the most that are tried."""
-
-    def holds(servers: object) -> object:
-        again = compute(s, n.bound("servers", Value("servers", servers)), Derivation(record=False))
-        return again["wait_tail"].value <= n.target.value
-
-    met = eq.meets(Value("wait_tail", 0.0, "s"), n.target)
+    """The fewest servers that meet the target; where none do, the most that are tried."""
+    named = {"wait_tail": Value("wait_tail", 0.0, "s"), "late": Value("late", 0.0)}
     load = n.arrivals.value * n.service.value
     low = int(load) + 1 if isinstance(load, float) else Value("fewest", floor(load) + 1)
-    found = d.search("servers", "smallest", "servers", low, MAX_SERVERS, met, holds)
+    found = d.search("servers", "smallest", "servers", low, MAX_SERVERS, _meets(s, n, named), _holds(s, n))
     return d.step("servers", common.smaller(n.most, n.most)) if found is None else found
 
 
-def _servers_needed(s: Structure, n: Numbers, d: Derivation, wait: Value) -> Value | None:
-    offered = float(n.arrivals.value * n.service.value)
-    fewest = int(offered) + 1
-
-    def holds(servers: float) -> bool:
-        again = compute(s, n.replaced({"servers": servers}), Derivation(record=False))
-        return bool(again["wait_tail"].value <= n.target.value)
-
-    return d.search("servers_needed", "smallest", "servers", fewest, MAX_SERVERS, eq.meets(wait, n.target), holds)
-
-
-def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
-    """Word the answer: an unstable queue first, then the tail with its kind."""
-    s: Structure = problem.structure
-    r: TailLatencyRequest = problem.context
-    busy = figure(100 * first(out["utilization"]))
-    servers = r.servers or int(first(out["servers"]))
-    load = f"{figure(r.arrivals_per_s)} requests/s of {seconds(r.service_time_s)} on {servers:,} servers"
-    if not s.stable:
-        sentence = (
-            f"Unstable: {load} is {busy} % of what they can do, so the queue grows without end; it takes at least "
-            f"{first(out['servers_needed']):.0f} servers."
-        )
-        return Presentation(sentence, False, Binding("tail_latency"), fit_result(TailLatencyResult, out, {}, set()))
-    kind = "exact for random arrivals and exponential service" if s.exponential else "an approximation"
-    sentence = (
-        f"At {load} ({busy} % busy), {figure(r.percentile, 5)} % of requests wait at most {seconds(first(out['wait_tail']))} "
-        f"({kind}); {figure(100 * first(out['wait_probability']))} % wait at all, {seconds(first(out['mean_wait']))} on average."
-    )
-    feasible = True
-    if s.target and r.target_wait_s is not None:
-        feasible = first(out["wait_tail"]) <= r.target_wait_s
-        verb = "meets" if feasible else "misses"
-        needed = (
-            f"{first(out['servers_needed']):.0f} servers do" if "servers_needed" in out else "no number of servers does"
-        )
-        kept = f"{servers:,} servers are the fewest that keep it within {seconds(r.target_wait_s)}"
-        if not feasible:
-            kept = f"Not even {servers:,} servers keep it within {seconds(r.target_wait_s)}"
-        sentence = f"{kept}. {sentence}" if s.sized else f"It {verb} {seconds(r.target_wait_s)}; {needed}. {sentence}"
-    return Presentation(sentence, feasible, Binding("tail_latency"), fit_result(TailLatencyResult, out, {}, set()))
+def _servers_needed(s: Structure, n: Numbers, d: Derivation, met: Applied) -> Value | None:
+    fewest = int(float(n.arrivals.value * n.service.value)) + 1
+    return d.search("servers_needed", "smallest", "servers", fewest, MAX_SERVERS, met, _holds(s, n))
 
 
 SOLVER = Solver(
