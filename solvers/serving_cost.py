@@ -17,6 +17,9 @@ Disaggregated prompts have replicas of their own [Zhong 2024].
 Prices are dated listings of the zoo, or owned: the accelerator with its share of server and links (Epoch's shares of a cluster),
 amortized, maintained, powered through the building's PUE, hosted [Barroso 2018].
 
+The cache is kv_capacity's pool, quoted from its answer: what `set` replaces holds for it too, but it stays what it is where an
+analysis varies a number that both rest on.
+
 Not modelled: cost of capital, staff, egress, discounts, autoscaling, routing between replicas, several link domains (all-to-all
 across nodes is taken as hidden behind computing), different lengths in a batch.
 """
