@@ -16,8 +16,6 @@ from mlwalls.zoo import Zoo
 MOST = 50
 _TAKEN = re.compile(r"'.*' taken as (\S+?),? not .*")
 _MISSING = re.compile(r"(\w+) not given: ")
-_GIVEN = re.compile(r"(?:you|assumed)\b[^:]*: (.*)")
-_PLANS = re.compile(r"= search: lowest \w+ of \d+ tried")
 LONGEST = 200
 
 
@@ -68,23 +66,15 @@ def compared(tool: str, answer: object, zoo: Zoo) -> list[str]:
 def _plain(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return an answer without what its scenario settles.
 
-    The scenario holds every name and plan that was taken for the caller: whether a number was given or assumed, the search
-    over plans, and the warnings of what was taken are not compared; the numbers themselves are.
+    The scenario holds every name that was taken for the caller: the warnings of what was taken are not compared.
     """
-    scenario, warnings, work = answer.get("scenario"), answer.get("warnings"), answer.get("work")
+    scenario, warnings = answer.get("scenario"), answer.get("warnings")
     plain = dict(answer)
     lines = sorted(map(str, scenario)) if isinstance(scenario, list) else []
     if isinstance(scenario, list):
         plain["scenario"] = lines
     if isinstance(warnings, list):
         plain["warnings"] = [warning for warning in warnings if not _settled(str(warning), lines)]
-    if isinstance(work, list) and all(isinstance(line, str) for line in work):
-        given = [m for line in work if (m := _GIVEN.fullmatch(line))]
-        numbers = {part.partition(" (")[0] for m in given for part in m[1].split(", ")}
-        rest = [line for line in work if not _GIVEN.fullmatch(line) and not _PLANS.search(line)]
-        plain["work"] = [*sorted(numbers), *rest]
-    if isinstance(answer.get("result"), Mapping):
-        plain["result"] = {name: value for name, value in answer["result"].items() if name != "plans"}
     return plain
 
 

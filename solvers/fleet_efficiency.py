@@ -46,7 +46,6 @@ from mlwalls.solvers.fleet_words import (
     LOSSES,
     FleetResult,
     Subject,
-    plan_arguments,
     present,
 )
 from mlwalls.solvers.lookup import find
@@ -190,12 +189,10 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
     structure = shaped(found.structure, [(m, plan.sizes) for m, plan in points]) if len(points) > 1 else found.structure
     structure = replace(structure, chosen=chosen)
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
-    scenario |= {"model": model.id, "hardware": hardware.id, "global_batch": limits.global_batch}
+    scenario |= {"model": model.id, "hardware": hardware.id}
     scenario.pop("detail", None)
     if network:
         scenario["network"] = network
-    if not wrong:
-        scenario |= plan_arguments(found, limits, request.set_)
     why = _why(structure, numbers, found) if chosen else ""
     subject = Subject(model.name, hardware.name, request, found, limits, tuple(wrong), nearest, grown, why, prices)
     return Problem(structure, numbers, warnings, scenario, subject)

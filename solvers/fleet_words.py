@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
-from mlwalls.solvers.fleet_plans import LONG_CONTEXT, Found, Model
+from mlwalls.solvers.fleet_plans import Found, Model
 from mlwalls.solvers.prices import Listing
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import count, figure, first, fit_result, plural, seconds
@@ -179,17 +179,6 @@ def _other(found: Found) -> str:
     names = {"microbatch": "micro-batch", "interleave": "interleave"}
     differ = [f"{names.get(k, k.upper())} {size}" for k, size in found.second.items() if found.sizes[k] != size]
     return ", ".join(differ) or plan_text(found.second)
-
-
-def plan_arguments(found: Found, limits: Model, assigned: list[str]) -> dict[str, Any]:
-    """Return a plan as arguments of the tool; sizes without an argument of their own go into `set`."""
-    sizes = found.sizes
-    arguments: dict[str, Any] = {name: sizes[size] for size, name in ARGUMENTS.items()}
-    arguments |= {"recompute": found.structure.recompute, "zero": found.structure.zero}
-    wanted = {"cp": limits.context > LONG_CONTEXT, "ep": limits.experts > 1, "interleave": sizes["pp"] > 1}
-    rest = [text for text in assigned if text.partition("=")[0].strip() not in sizes]
-    rest += [f"{size}={sizes[size]}" for size, searched in wanted.items() if searched or sizes[size] > 1]
-    return arguments | ({"set": rest} if rest else {})
 
 
 def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:

@@ -1,5 +1,6 @@
 """Plans: which are possible, the best of them by brute force, one structure for all, the curve over counts."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from mlwalls.solvers.derivation import Derivation
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.fleet_efficiency import compute
 from mlwalls.solvers.fleet_plans import SIZES, Model, possible, problems
-from mlwalls.solvers.fleet_words import LOSSES
+from mlwalls.solvers.fleet_words import LOSSES, RECOMPUTE
 from mlwalls.solvers.registry import solvers
 
 WIDE = {"tp": "some", "pp": "some", "cp": True, "ep": True, "interleave": True, "dp": "some", "misaligned": True}
@@ -102,10 +103,12 @@ def test_the_runner_up_is_callable_and_slower(ask):
     (line,) = (line for line in answer["work"] if line.startswith("plans ="))
     import json
 
-    scenario = dict(text.split("=", 1) for text in answer["scenario"])
-    # The line names what the second best plan has otherwise.
-    names = {"tp": "tensor_parallel", "pp": "pipeline_parallel", "microbatch": "microbatch"}
-    sizes = {size: int(scenario[name]) for size, name in names.items()} | {"interleave": 1}
+    # The answer says the plan; the line names what the second best plan has otherwise.
+    plan = answer["result"]["plan"]
+    said = {key: int(re.search(rf"{word} (\d+)", plan)[1]) for word, key in (("TP", "tp"), ("PP", "pp"))}
+    said |= {"microbatch": int(re.search(r"micro-batch (\d+)", plan)[1]), "zero": int(re.search(r"ZeRO (\d)", plan)[1])}
+    recompute = next(name for name, words in RECOMPUTE.items() if plan.endswith(words))
+    sizes = {"interleave": 1, **said}
     sizes |= json.loads(line.partition("; next ")[2].rsplit(" ", 1)[0])
     again = ask(
         "fleet_efficiency",
@@ -113,8 +116,8 @@ def test_the_runner_up_is_callable_and_slower(ask):
         tensor_parallel=sizes["tp"],
         pipeline_parallel=sizes["pp"],
         microbatch=sizes["microbatch"],
-        recompute=scenario["recompute"],
-        zero=int(scenario["zero"]),
+        recompute=recompute,
+        zero=sizes["zero"],
         set=[f"interleave={sizes['interleave']}"] if sizes["pp"] > 1 else [],
     )
     assert again["result"]["step_s"] == pytest.approx(float(line.rsplit(" ", 1)[1]), rel=1e-5)
