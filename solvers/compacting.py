@@ -54,8 +54,46 @@ def _walked(node: ast.AST) -> Iterator[str]:
             yield from _walked(child)
 
 
+def _folded(node: ast.expr, known: Mapping[str, int]) -> ast.expr:
+    """Return an expression with some names as 0 or 1, and without what that makes idle: factors of 1, terms of 0."""
+    match node:
+        case ast.Name(id=name):
+            return ast.Constant(known[name]) if name in known else node
+        case ast.BinOp(left=left, op=op, right=right):
+            return _operation(_folded(left, known), op, _folded(right, known))
+        case ast.UnaryOp(op=op, operand=operand):
+            return ast.UnaryOp(op, _folded(operand, known))
+        case ast.BoolOp(op=op, values=values):
+            return ast.BoolOp(op, [_folded(value, known) for value in values])
+        case ast.Compare(left=left, ops=ops, comparators=[right]):
+            return ast.Compare(_folded(left, known), ops, [_folded(right, known)])
+        case ast.Call(func=ast.Name(id="where") as where, args=[condition, yes, no]):
+            match _folded(condition, known):
+                case ast.Compare(left=ast.Constant(value=a), ops=[ast.Gt()], comparators=[ast.Constant(value=b)]):
+                    return _folded(yes if a > b else no, known)  # type: ignore[operator]
+                case either:
+                    return ast.Call(where, [either, _folded(yes, known), _folded(no, known)], [])
+        case ast.Call(func=function, args=args):
+            return ast.Call(function, [_folded(arg, known) for arg in args], [])
+    return node
+
+
+def _operation(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
+    ends = tuple(side.value if isinstance(side, ast.Constant) else None for side in (left, right))
+    match op, ends:
+        case (ast.Mult(), (0, _) | (_, 0)) | (ast.Div(), (0, _)) | (ast.Sub(), (0, 0) | (1, 1)):
+            return ast.Constant(0)
+        case (ast.Mult() | ast.Pow(), (1, _)):
+            return right if isinstance(op, ast.Mult) else ast.Constant(1)
+        case (ast.Mult() | ast.Div() | ast.Pow(), (_, 1)) | (ast.Add() | ast.Sub(), (_, 0)):
+            return left
+        case (ast.Add(), (0, _)):
+            return right
+    return ast.BinOp(left, op, right)
+
+
 class _Shape(Printer):
-    """An expression as text with gaps for its names, without factors of one.
+    """An expression as text with gaps for its names.
 
     Attributes:
         parts: alternating text and names (text at even places).
@@ -63,45 +101,19 @@ class _Shape(Printer):
         level: how tightly the expression itself binds; a lone name binds as what is put in its place.
     """
 
-    __slots__ = ("_ones", "_outers", "level", "outers", "parts")
+    __slots__ = ("_outers", "level", "outers", "parts")
 
-    def __init__(self, text: str, ones: frozenset[str]) -> None:
-        self._ones = ones
+    def __init__(self, node: ast.expr) -> None:
         self._outers: list[int] = []
-        node = _parsed(text)
         self.parts = tuple(self._print(node, 0).split(_MARK))
         self.outers = tuple(self._outers)
-        self.level = self._binds(node)
-
-    def _binds(self, node: ast.expr) -> int:
         match node:
-            case ast.BinOp(left=left, op=ast.Mult(), right=right) if self._one(left):
-                return self._binds(right)
-            case ast.BinOp(left=left, op=ast.Mult() | ast.Div(), right=right) if self._one(right):
-                return self._binds(left)
             case ast.BinOp(op=op) | ast.UnaryOp(op=op) | ast.BoolOp(op=op) | ast.Compare(ops=[op]):
-                return OPERATORS[type(op)][1]
-        return _TIGHT
-
-    def _print(self, node: ast.expr, outer: int) -> str:
-        match node:
-            case ast.BinOp(left=left, op=ast.Mult(), right=right) if self._one(left):
-                return self._print(right, outer)
-            case ast.BinOp(left=left, op=ast.Mult() | ast.Div(), right=right) if self._one(right):
-                return self._print(left, outer)
-        return super()._print(node, outer)
-
-    def _one(self, node: ast.expr) -> bool:
-        match node:
-            case ast.Constant(value=1):
-                return True
-            case ast.Name(id=name):
-                return name in self._ones
-        return False
+                self.level = OPERATORS[type(op)][1]
+            case _:
+                self.level = _TIGHT
 
     def _name(self, name: str, outer: int) -> str:
-        if name in self._ones:
-            return "1"
         self._outers.append(outer)
         return f"{_MARK}{name}{_MARK}"
 
@@ -113,8 +125,8 @@ class _Shape(Printer):
 
 
 @lru_cache(maxsize=8192)
-def _shape(text: str, ones: frozenset[str]) -> _Shape:
-    return _Shape(text, ones)
+def _shape(text: str, known: frozenset[tuple[str, int]]) -> _Shape:
+    return _Shape(_folded(_parsed(text), dict(known)))
 
 
 # Programs whose short form is kept for the next of the same steps, whatever their numbers.
@@ -151,20 +163,21 @@ class Compact:
 
     Attributes:
         within: steps without a line.
-        literal: defined counts that are not named: ones, and those used once.
+        literal: defined counts that are not named: 0 and 1, and those used once.
     """
 
-    __slots__ = ("_cites", "_filled", "_instead", "literal", "ones", "within")
+    __slots__ = ("_cites", "_filled", "_idle", "_instead", "literal", "within")
 
     def __init__(
         self, lines: Sequence[Line], plain: Sequence[tuple[str, float]], stays: Collection[str], unsaid: Collection[str]
     ) -> None:
         uses = Counter([name for *_, texts in lines for text in texts for name in _names(text)])
-        self.ones = frozenset(name for name, value in plain if value == 1)
+        self._idle = {name: int(value) for name, value in plain if value in (0, 1)}
         # Expressions that stand in place of names, and printed expressions with how tightly they bind.
-        self._instead: dict[str, str] = dict.fromkeys(self.ones, "1")
-        self._instead |= {name: f"{value:.17g}" for name, value in plain if uses[name] == 1 and _is_count(value)}
-        self.literal = frozenset(self._instead)
+        self._instead: dict[str, str] = {
+            name: f"{value:.17g}" for name, value in plain if uses[name] == 1 and _is_count(value)
+        }
+        self.literal = frozenset((*self._idle, *self._instead))
         self._filled: dict[str, tuple[str, int]] = {}
         self.within: set[str] = set()
         self._cites: dict[str, tuple[str, ...]] = {}
@@ -210,13 +223,14 @@ class Compact:
 
     def text(self, text: str) -> str:
         """Return an expression with what it takes in."""
-        return text if self._instead.keys().isdisjoint(_names(text)) else self._fill(text)[0]
+        return self._fill(text)[0]
 
     def _fill(self, text: str) -> tuple[str, int]:
-        known = self._filled.get(text)
-        if known is not None:
-            return known
-        shape = _shape(text, self.ones.intersection(_names(text)))
+        found = self._filled.get(text)
+        if found is not None:
+            return found
+        known = frozenset((name, self._idle[name]) for name in _names(text) if name in self._idle)
+        shape = _shape(text, known)
         parts, level = list(shape.parts), shape.level
         for i, outer in enumerate(shape.outers):
             instead = self._instead.get(parts[2 * i + 1])

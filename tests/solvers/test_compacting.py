@@ -6,6 +6,7 @@ from mlwalls.server.verification import verify
 from mlwalls.solvers import compacting
 from mlwalls.solvers.answers import answer_data
 from mlwalls.solvers.derivation import Derivation, Origin, Value, equation
+from mlwalls.solvers.functions import where
 from mlwalls.solvers.registry import solvers
 from mlwalls.solvers.rendering import rendered
 from mlwalls.zoo import Zoo
@@ -57,6 +58,19 @@ def test_the_whole_program_names_everything():
     d = Derivation()
     d.step("first", half(TIME, TWO))
     assert rendered(d).work == ["you: time=8 s", "defined: two=2", "first = time/two = 4 s [amdahl1967]"]
+
+
+@equation("s", a="s", b="s")
+def folded(a, b, none, single):
+    """What is left of it is a + b."""
+    return where(single > none, (a * single + none * (b - single * a)) ** single, b) + b / single
+
+
+def test_factors_of_one_and_terms_of_nothing_are_left_out():
+    d = Derivation()
+    none, single = Value("none", 0.0, "", Origin("defined")), Value("single", 1.0, "", Origin("defined"))
+    d.step("all", folded(TIME, Value("more", 3.0, "s", Origin("you")), none, single))
+    assert rendered(d, kept={"all"}.__contains__).work == ["you: time=8 s, more=3 s", "all = time+more = 11 s"]
 
 
 @pytest.mark.parametrize("name", solvers())
