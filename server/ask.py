@@ -9,15 +9,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import ValidationError
 
 from mlwalls import prompts
 from mlwalls.server.linking import Linked, link
-from mlwalls.server.meanings import Meaning, alternatives, example, feasible, group_that_holds, has_own_word, meanings
-from mlwalls.server.quantities import Quantity, quantities, spelled_out
-from mlwalls.server.retrieval import Hit, index
+from mlwalls.server.meanings import (
+    Meaning,
+    alternatives,
+    example,
+    feasible,
+    group_that_holds,
+    has_own_word,
+    marked,
+    meanings,
+)
+from mlwalls.server.quantities import Quantity, grouped, quantities, spelled_out
+from mlwalls.server.retrieval import Hit, Phrase, index
 from mlwalls.server.slots import Filled, Said, fill, places_by_name, takes_of
+from mlwalls.server.wording import left_out, spelled_right, unknown
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
@@ -25,10 +37,13 @@ MAX_QUESTION = 500
 # Below these a question is not placed: the share of its words (by weight) that the tool's phrases have, and that the nearest
 # phrase has. A question that names nothing of the zoo and no number would be answered with assumptions alone, so its nearest
 # phrase must have more of it.
-KNOWN, SHARED, SHARED_BARE = 0.45, 0.15, 0.55
+KNOWN, SHARED, SHARED_BARE = 0.5, 0.2, 0.75
 # How much a tool loses for each name or number that it has no place for, and for each argument that nobody gave.
-NAME_LOST, NUMBER_LOST, MISSING = 0.7, 0.9, 0.8
+NAME_LOST, NUMBER_LOST, MISSING = 0.5, 0.6, 0.6
 CANDIDATES = 6
+# Words that nothing here knows: with more of them a question is not placed.
+STRANGE = 1
+LONG_QUESTION = 14
 # Decimal and binary giga read from `80 gig`.
 _OWN_MEMORY = (1.0, 1.024**3)
 _UNITS_OF_PRICES = (1e3, 1024.0, 1e6, 1024.0**2)
@@ -78,13 +93,16 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
     plain = spelled_out(" ".join(question.split())[:MAX_QUESTION])
     if not plain:
         return NotSure("there is no question.", nearest(plain))
+    plain, misspelt = spelled_right(plain, zoo)
     linked = link(plain, zoo)
+    linked.rest = grouped(linked.rest) if not has_own_word("input pipeline", linked.rest.lower()) else linked.rest
     if linked.unknown:
         word, near = linked.unknown[0]
         hint = f"; did you mean {', '.join(near[:3])}?" if near else "."
         return NotSure(f"{word!r} is not in the zoo{hint}", nearest(linked.rest))
     linked.hardware = _ordered(linked, plain.lower(), zoo)
-    said = Said(linked, quantities(linked.rest), linked.rest.lower(), plain.lower())
+    types = tuple(f"<{zoo.get('models', id).data.get('type', 'language')}>" for id in linked.models)
+    said = Said(linked, quantities(linked.rest), linked.rest.lower(), plain.lower(), types)
     meant = tuple(meanings(said))
     if either := alternatives(said):
         return NotSure(f"it sets {' against '.join(either)}, and one call answers for one.", nearest(linked.rest))
@@ -93,12 +111,17 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
         found = [c for c in found if c.tool in meaning.tools or (c.hit.phrase.tutorial is not None and _bare(said))]
         if not found:
             return NotSure(meaning.why or "it asks for two things.", nearest(linked.rest, *meaning.tools[:1]))
+    strange = unknown(linked.rest, zoo)
+    allowed = STRANGE + (len(linked.rest.split()) >= LONG_QUESTION)
+    if found and len(strange) > (0 if found[0].tool == "find_in_zoo" else allowed):
+        return NotSure(f"{', '.join(map(repr, strange))} is not known here.", nearest(linked.rest))
     if not found:
         return NotSure("none of its words are of a question that has an answer here.", nearest(linked.rest))
     best = found[0]
     bare = _bare(said)
     known = index().share_of(best.tool, linked.rest)
-    if known < KNOWN or best.hit.share < (SHARED_BARE if bare else SHARED):
+    decided = (not bare or best.tool == "find_in_zoo") and any(meaning.decides and best.tool in meaning.tools for meaning in meant)
+    if not decided and (known < KNOWN or best.hit.share < (SHARED_BARE if bare else SHARED)):
         return NotSure("it is not near enough to a question that has an answer here.", nearest(linked.rest))
     nothing = set(best.filled.arguments) <= {*best.filled.assumed, *MANNERS}
     if bare and nothing and best.hit.phrase.tutorial is None:
@@ -109,12 +132,16 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
             f"it reads as a question for {best.tool}, but does not say {what}.", nearest(linked.rest, best.tool)
         )
     lesson = bare and best.hit.phrase.tutorial is not None
-    return _routed(best, said, bare) if lesson else _checked(best, said, meant, zoo)
+    routed = _routed(best, said, bare) if lesson else _checked(best, said, meant, zoo)
+    if misspelt and isinstance(routed, Routed):
+        words = ", ".join(f"{wrong!r} as {right!r}" for wrong, right in misspelt.items())
+        return replace(routed, reading=f"{routed.reading} Taken {words}.")
+    return routed
 
 
 def _bare(said: Said) -> bool:
     linked = said.linked
-    return not (linked.models or linked.hardware or linked.grids or any(q.kind for q in said.numbers))
+    return not (linked.models or linked.hardware or linked.grids or any(q.kind not in ("", "ratio") for q in said.numbers))
 
 
 def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -> Routed | NotSure:
@@ -126,7 +153,7 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
             return NotSure(f"{meaning.why} It does not say {needed}.", nearest(said.linked.rest, tool))
     named = {k: v for k, v in filled.arguments.items() if k not in filled.assumed}
     if tool == "roofline" and "output_tokens" in named and named.get("phase") != "inference":
-        if "phase" in named:
+        if "phase" in named and re.search(r"\b(?:prefill|ttft|first token|train\w*)\b", said.text):
             return NotSure(
                 "tokens to generate belong to a whole request, not to one phase.", nearest(said.linked.rest, tool)
             )
@@ -138,6 +165,14 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
     if other:
         calls = tuple(f"{tool} {_assigned(one)}" for one in _each(filled))
         return NotSure(f"{tool} answers for one, and leaves out {', '.join(other)}.", nearest(said.linked.rest), calls)
+    ids = [*said.linked.models, str(filled.arguments.get("model", filled.within.get("model", "")))]
+    vague = [name for name in said.linked.families if not any(id.startswith(name) for id in ids)]
+    if vague and vague[0] != filled.arguments.get("query"):
+        return NotSure(f"it does not say which {vague[0]}.", nearest(said.linked.rest, tool))
+    missed = list(left_out(tool, filled.arguments, set(filled.assumed), marked(said)))
+    if missed:
+        why = f"read as {tool}, which does not take up {', '.join(map(repr, missed))}."
+        return NotSure(why, nearest(said.linked.rest))
     lost = [said.text[q.start : q.end].strip().replace("chip", "accelerators") for q in _lost(best, said, zoo)]
     if lost:
         what = ", ".join(lost)
@@ -146,8 +181,13 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
             nearest(said.linked.rest),
             (f"{tool} {_assigned(named)}",) if named else (),
         )
-    if tool == "find_in_zoo" and "query" in named and filled.arguments.get("kind") == "prices":
+    kind = filled.arguments.get("kind")
+    if tool == "find_in_zoo" and "query" in named and said.linked.grids and kind not in (None, "grids"):
+        return NotSure(f"the zoo has no {kind} of a grid.", nearest(said.linked.rest, tool))
+    if tool == "find_in_zoo" and "query" in named and kind == "prices":
         filled.arguments["query"] = _short(named["query"], zoo)
+    if problem := _invalid(tool, filled.arguments):
+        return NotSure(f"read as {tool}, but {problem}.", nearest(said.linked.rest, tool))
     notes = [meaning.note for meaning in meant if meaning.note]
     size = group_that_holds(tool, filled.arguments, said, zoo)
     if size:
@@ -155,6 +195,9 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
         filled.assumed.append("n_accelerators")
         notes.append(f"{size} is the smallest group that holds the model.")
     if tool == "inverse_spec":
+        told = {text.partition("=")[0] for text in filled.arguments["scenario"]} - set(filled.within)
+        if both := [name for name in filled.arguments["solve_for"] if name in told]:
+            return NotSure(f"it says {both[0]}, and asks for it.", nearest(said.linked.rest, tool))
         unsure = _searched(filled, said, zoo, notes)
         if unsure:
             return unsure
@@ -167,6 +210,18 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
     shows = tuple(dict.fromkeys(name for meaning in meant for name in meaning.shows))
     reading = " ".join([routed.reading, *notes])
     return Routed(routed.tool, routed.arguments, reading, routed.assumed, shows)
+
+
+def _invalid(tool: str, arguments: dict[str, Any]) -> str:
+    """Say which argument is out of its range, or nothing."""
+    if tool not in solvers():
+        return ""
+    try:
+        solvers()[tool].request.model_validate(arguments)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))} {first.get('input')!r}: {first['msg'].lower()}"
+    return ""
 
 
 def _searched(filled: Filled, said: Said, zoo: Zoo, notes: list[str]) -> NotSure | None:
@@ -203,9 +258,11 @@ def _lost(best: _Candidate, said: Said, zoo: Zoo) -> list[Quantity]:
     hardware = best.filled.arguments.get("hardware")
 
     def is_said_already(q: Quantity) -> bool:
+        if q.kind == "ratio":
+            return best.tool == "quantization" or "baseline_hardware" in best.filled.arguments
         if q.kind == "percent":
             return best.tool in ("pipeline_bottleneck", "sensitivity")
-        if q.kind in ("tokens", "users"):
+        if q.kind in ("tokens", "users") or (not q.kind and q.before.rstrip().endswith("per")):
             return best.tool == "serving_cost" and q.value in _UNITS_OF_PRICES
         if q.kind == "bytes" and best.tool == "kv_capacity" and hardware:
             return zoo.get("hardware", hardware).number("memory.capacity").value / q.value in _OWN_MEMORY
@@ -268,11 +325,15 @@ def _candidates(said: Said, zoo: Zoo, meant: tuple[Meaning, ...]) -> list[_Candi
             if hit.phrase.tutorial is not None:
                 taught.setdefault(hit.phrase.tool, hit)
     routes = prompts.routes()["tools"]
+    decided = {tool for meaning in meant if meaning.decides for tool in meaning.tools}
+    only = {meaning.tools[0] for meaning in meant if meaning.decides and len(meaning.tools) == 1}
+    for tool in decided - set(best):
+        best[tool] = Hit(Phrase(example(tool), tool), 0.1, 0.0)
     found = []
     near = set(list(best)[:CANDIDATES]).union(*(meaning.tools for meaning in meant))
     kinds = " ".join(f"<{q.kind}>" for q in said.numbers if q.kind)
     for tool, hit in best.items():
-        if tool not in near or not has_own_word(tool, f"{said.text} {kinds}"):
+        if tool not in near or (tool not in only and not has_own_word(tool, f"{said.text} {kinds}")):
             continue
         route = routes.get(tool, {})
         takes = takes_of(route, said) if route else places_by_name(solvers()[tool])
@@ -333,11 +394,12 @@ def _defaults(tool: str, call: dict[str, Any]) -> dict[str, Any]:
         return {}
     fields = solvers()[tool].request.model_fields
     takes = prompts.routes()["tools"].get(tool, {}).get("takes", {})
-    idle = {"reasoning_steps"} if call.get("phase") == "inference" else {"reasoning_steps", "output_tokens"}
-    skipped = idle if tool == "roofline" else {"reasoning_steps"}
+    skipped = {"reasoning_steps", *(() if "draft_tokens" in call else ("acceptance_percent",))}
+    if tool == "roofline" and call.get("phase") != "inference":
+        skipped.add("output_tokens")
     own = [name for name in takes if name in fields and name not in call and name not in skipped]
     usual = {name: fields[name].get_default(call_default_factory=True) for name in own}
-    return {k: v for k, v in usual.items() if isinstance(v, (int, float, list)) and not isinstance(v, bool) and v}
+    return {k: v for k, v in usual.items() if isinstance(v, (int, float, list, str)) and not isinstance(v, bool) and v}
 
 
 def _shown(value: Any) -> str:

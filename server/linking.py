@@ -21,18 +21,23 @@ _NOT_NAMES = re.compile(
     re.IGNORECASE,
 )
 _SIZE = re.compile(r"\d+(?:\.\d+)?b", re.IGNORECASE)
+_SMALL = frozenset({"a", "an", "the", "i", "is", "in", "of", "on", "at", "or", "and", "to", "for", "by", "with", "m", "b", "t"})
 _HARDWARE_FAMILIES = frozenset({"rtx", "gtx", "tpu", "cs", "gaudi", "dgx"})
 
 
 @dataclass(slots=True)
 class Linked:
-    """What stands in a sentence: zoo ids by kind in order, names that look like chips or models but are not, the rest."""
+    """What stands in a sentence: zoo ids by kind in order, names that look like chips or models but are not, the rest.
+
+    `families`: names of which no size was said.
+    """
 
     models: tuple[str, ...] = ()
     hardware: tuple[str, ...] = ()
     grids: tuple[str, ...] = ()
     unknown: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     rest: str = ""
+    families: tuple[str, ...] = ()
 
     def of(self, kind: str) -> tuple[str, ...]:
         """Return the ids of a kind."""
@@ -70,7 +75,8 @@ def link(question: str, zoo: Zoo) -> Linked:
     named: list[tuple[int, int, str, str]] = []
     at = 0
     while at < len(tokens):
-        for size in range(min(_MAX_WORDS, len(tokens) - at), 0, -1):
+        longest = 1 if tokens[at].group().lower() in _SMALL else _MAX_WORDS  # `a 100 hour run` is no A100
+        for size in range(min(longest, len(tokens) - at), 0, -1):
             start, end = tokens[at].start(), tokens[at + size - 1].end()
             text = question[start:end].rstrip(".")
             hit = _spellings(zoo).get(key(text)) or _named(_unplural(text), zoo)
@@ -86,8 +92,9 @@ def link(question: str, zoo: Zoo) -> Linked:
     rest = question
     for start, end, kind, id in reversed(named):
         rest = f"{rest[:start]} {'wafer' if id.startswith('cerebras') else PLACES[kind]} {rest[end:]}"
-    for family in families(zoo):
-        rest = re.sub(rf"\b{family}\b", PLACES["models"], rest, flags=re.IGNORECASE)
+    pattern = re.compile(rf"\b(?:{'|'.join(sorted(families(zoo)))})\b", re.IGNORECASE)
+    found.families = tuple(dict.fromkeys(word.lower() for word in pattern.findall(rest)))
+    rest = pattern.sub(PLACES["models"], rest)
     found.rest = re.sub(r" {2,}", " ", rest)
     return found
 
@@ -98,7 +105,7 @@ def _named(text: str, zoo: Zoo) -> tuple[str, str] | None:
     if exact is not None:
         return exact
     first = re.match(r"[A-Za-z]+", text)
-    if first is None or not any(c.isdigit() for c in text):
+    if first is None or not any(c.isdigit() or c == "-" for c in text):
         return None
     family = first[0].lower()
     for kind in ("models", "hardware"):

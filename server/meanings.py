@@ -9,15 +9,26 @@ from typing import Any
 
 from mlwalls import prompts
 from mlwalls.server.slots import Said
-from mlwalls.server.tools import call, solver_tool
+from mlwalls.server.wording import pattern
+from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
 # Groups that are tried where nobody says how many accelerators hold a model.
+# From so many accelerators on, speed without a phase is a training run's.
+CLUSTER = 128
 GROUPS = (1, 2, 4, 8, 16, 32, 64)
 _SINGLE = re.compile(r"\b(?:1|single) (?:x )?(?:chip|gpu|accelerator)(?![a-z])")
 _ONE = re.compile(r"\b(?:an?|1|single|this|my) (?:x |single )?(?:chip|gpu|accelerator)(?![a-z])")
 _FITTING = re.compile(r"\b(?:fits?|holds?|enough|start|oom|out of memory|room|load(?:ing)?|oom)\b")
+# Manners that a sentence can set against each other and one call takes only one of.
+_EITHER = (
+    ("infiniband", "ethernet|roce"),
+    ("ring", "tree"),
+    ("recompute|recomputation", "no recompute|without recomputation"),
+    ("synchronous", "async|asynchronous"),
+    ("buying|buy|owning|own|purchase", "renting|rent|cloud|leasing"),
+)
 _GROUPED = ("roofline", "serving_cost", "safety_overhead", "quantization", "kv_capacity")
 
 
@@ -30,22 +41,32 @@ class Meaning:
     needs: Mapping[str, str]
     shows: tuple[str, ...]
     note: str = ""
+    decides: bool = False
 
 
 def meanings(said: Said) -> Iterator[Meaning]:
     """Yield the rules that apply."""
-    kinds = " ".join(f"<{q.kind}>" for q in said.numbers if q.kind)
-    text = f"{said.text} {kinds}"
+    text = marked(said)
     for rule in prompts.meanings()["meanings"]:
-        found = all(re.search(pattern, text) for pattern in rule["if"])
-        if found and not any(re.search(pattern, text) for pattern in rule.get("unless", ())):
+        found = all(pattern(p).search(text) for p in rule["if"])
+        if found and not any(pattern(p).search(text) for p in rule.get("unless", ())):
             yield Meaning(
                 rule.get("why", ""),
                 tuple(rule.get("tools", ())),
                 rule.get("needs", {}),
                 tuple(rule.get("shows", ())),
                 rule.get("note", ""),
+                rule.get("decides", False),
             )
+
+
+def marked(said: Said) -> str:
+    """Return the sentence with the kinds of its numbers and what is special about its names after it."""
+    marks = [f"<{q.kind}>" for q in said.numbers if q.kind]
+    marks += [f"<two {kind}>" for kind in ("models", "hardware", "grids") if len(said.linked.of(kind)) > 1]
+    if any(q.kind == "accelerators" and q.value >= CLUSTER for q in said.numbers):
+        marks.append("<cluster>")
+    return f"{said.text} {' '.join([*marks, *said.types])}"
 
 
 def has_own_word(tool: str, text: str) -> bool:
@@ -66,9 +87,20 @@ def alternatives(said: Said) -> tuple[str, ...]:
     if len(groups) == 2 and re.search(r"\b(?:or|vs|versus|against)\b", said.text[groups[0].end : groups[1].start]):
         names = {"tp": "tensor_parallel", "pp": "pipeline_parallel"}
         return tuple(f"{names[q.kind]}={q.value:.0f}" for q in groups)
+    counts = [q for q in said.numbers if q.kind == "accelerators"]
+    if len(said.linked.hardware) > 1 and counts:
+        by_name = [q for q in counts if "chip" in said.text[q.start : q.end]]
+        listed = re.match(r"s?(?:,| or| and| vs| versus|/) chip", said.text[by_name[0].end :]) if by_name else None
+        if len({q.value for q in counts}) > 1 or (len(by_name) == 1 and not listed):
+            return tuple(f"{said.text[q.start : q.end]}" for q in counts) + ("another accelerator",)
     formats = dict.fromkeys(re.findall(r"\b(int4|int8|fp8|nvfp4|mxfp4)\b", said.text))
     if len(formats) > 1 and re.search(r"\b(?:or|vs|versus|against|than)\b", said.text):
         return tuple(formats)
+    for one, other in _EITHER:
+        if re.search(rf"\b(?:{one})\b.*\b(?:or|vs|versus|against|than|instead of)\b.*\b(?:{other})\b", said.text) or re.search(
+            rf"\b(?:{other})\b.*\b(?:or|vs|versus|against|than|instead of)\b.*\b(?:{one})\b", said.text
+        ):
+            return (one.split("|")[0], other.split("|")[0])
     return ()
 
 
@@ -90,5 +122,8 @@ def group_that_holds(tool: str, arguments: Mapping[str, Any], said: Said, zoo: Z
 
 def feasible(tool: str, arguments: Mapping[str, Any], zoo: Zoo) -> bool:
     """Whether a call has an answer that does not fail for want of memory."""
-    result = call(solver_tool(solvers()[tool], zoo), dict(arguments))
-    return not result.is_error and bool((result.structured_content or {}).get("feasible", True))
+    solver = solvers()[tool]
+    try:
+        return solver.run(solver.request.model_validate(dict(arguments)), zoo).presentation.feasible
+    except (CallError, ValueError):
+        return False

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 from mlwalls import prompts
 from mlwalls.server.quantities import quantities
@@ -21,6 +20,8 @@ _EMPTY = frozenset(
     "does do did can could will would should shall may if then than there here have has had get gets got just please from "
     "into about per each any some s t not no".split()
 )
+# Of BM25: how soon a repeated word saturates, and how much a phrase's length counts.
+K1, B = 1.2, 0.6
 _ASKING = frozenset({"what", "which", "why", "how", "who", "when", "much", "many"})
 
 
@@ -47,7 +48,7 @@ def terms(text: str) -> list[str]:
     known = _synonyms()
     found: list[str] = []
     for word in _split(text.lower().replace("’", "'").replace("n't", "")):
-        plain = known.get(word) or known.get(_stem(word)) or _stem(word)
+        plain = known.get(word) or known.get(stem(word)) or stem(word)
         if word not in _EMPTY and plain not in found[-1:]:
             found.append(plain)
     return found + [f"{a} {b}" for a, b in pairwise(found)]
@@ -57,7 +58,7 @@ def _split(text: str) -> list[str]:
     """Return the words; a hyphenated one in its parts unless it is known as a whole."""
     found = []
     for word in _WORD.findall(text):
-        known = word in _synonyms() or _stem(word) in _synonyms() or word.startswith("<")
+        known = word in _synonyms() or stem(word) in _synonyms() or word.startswith("<")
         found += [word] if known else re.split("[-/]", word)
     return found
 
@@ -73,7 +74,8 @@ def _is_word(term: str) -> bool:
     return " " not in term and "<" not in term and term not in _ASKING
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """Return a word without its ending."""
     for ending, least in (("ing", 4), ("ies", 3), ("ed", 4), ("es", 4), ("s", 3), ("ly", 4), ("e", 3)):
         if word.endswith(ending) and len(word) - len(ending) >= least and not word.endswith("ss"):
             return word[: -len(ending)]
@@ -86,7 +88,7 @@ def _synonyms() -> Mapping[str, str]:
     for name, words in prompts.routes()["synonyms"].items():
         for word in (name, *words):
             found[word] = name
-            found.setdefault(_stem(word), name)
+            found.setdefault(stem(word), name)
     return found
 
 
@@ -110,30 +112,39 @@ class Index:
     """The phrases, indexed once."""
 
     def __init__(self) -> None:
-        import bm25s
-
         self._phrases = phrases()
         self._terms = [terms(with_kinds(p.text)) for p in self._phrases]
-        self._bm25: Any = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
-        self._bm25.index(self._terms, show_progress=False)
-        seen = Counter(term for found in self._terms for term in set(found))
         size = len(self._terms)
+        mean = sum(map(len, self._terms)) / size
+        seen = Counter(term for found in self._terms for term in set(found))
         self._weight = {t: math.log(1 + (size - n + 0.5) / (n + 0.5)) for t, n in seen.items()}
         self._unknown = math.log(1 + (size + 0.5) / 0.5)
         self._words: dict[str, set[str]] = {}
-        for phrase, own in zip(self._phrases, self._terms, strict=True):
+        self._postings: dict[str, list[tuple[int, float]]] = {}
+        for i, (phrase, own) in enumerate(zip(self._phrases, self._terms, strict=True)):
             self._words.setdefault(phrase.tool, set()).update(own)
+            for term, n in Counter(own).items():
+                saturated = n / (n + K1 * (1 - B + B * len(own) / mean))
+                self._postings.setdefault(term, []).append((i, self._weight[term] * saturated))
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of all phrases."""
+        return frozenset(self._weight)
 
     def hits(self, question: str) -> list[Hit]:
         """Return all phrases, nearest first."""
         asked = [t for t in terms(with_kinds(question)) if " " not in t or t in self._weight]
         if not asked:
             return []
-        scores = self._bm25.get_scores(asked) if any(t in self._weight for t in asked) else [0.0] * len(self._phrases)
+        scores = [0.0] * len(self._phrases)
+        for term in asked:
+            for i, score in self._postings.get(term, ()):
+                scores[i] += score
         weights = {t: self._weight.get(t, self._unknown) for t in asked if _is_word(t)}
         total = sum(weights.values())
         found = [
-            Hit(p, float(score), sum(w for t, w in weights.items() if t in own) / total if total else 0.0)
+            Hit(p, score, sum(w for t, w in weights.items() if t in own) / total if total else 0.0)
             for p, own, score in zip(self._phrases, map(set, self._terms), scores, strict=True)
         ]
         return sorted(found, key=lambda hit: -hit.score)
@@ -143,6 +154,12 @@ class Index:
         weights = {t: self._weight.get(t, self._unknown) for t in terms(with_kinds(question)) if _is_word(t)}
         total = sum(weights.values())
         return sum(w for t, w in weights.items() if t in self._words.get(tool, ())) / total if total else 0.0
+
+
+@cache
+def vocabulary() -> frozenset[str]:
+    """Return the words of all phrases, and their synonyms, as stems."""
+    return frozenset(index().words | set(_synonyms()))
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,16 @@ from mlwalls.solvers.solver import Solver
 from mlwalls.zoo import Zoo
 
 _FORMATS = {
-    "int4": "int4|4[- ]bit|awq|gptq",
-    "int8": "int8|8[- ]bit",
-    "fp8": "fp8",
+    "int4": r"int-?4|4[- ]?bits?|q4(?:_\w+)?|awq|gptq",
+    "int8": r"int-?8|8[- ]?bits?|q8(?:_\w+)?",
+    "fp8": r"fp-?8|float8|e4m3",
     "nvfp4": "nvfp4",
     "mxfp4": "mxfp4",
-    "bf16": "bf16",
-    "fp16": "fp16",
+    "bf16": r"bf-?16|bfloat16|16[- ]?bits?|half precision|unquanti[sz]ed",
+    "fp16": r"fp-?16|float16",
 }
+# What a number counts where it is the size of a format: `4 bit`.
+_BITS = re.compile(r"[- ]?bits?(?![a-z/])")
 _KV = r"(?:kv|cache)"
 _FILTERS = {
     "bytes": ("memory_capacity_gb", 1e9),
@@ -34,12 +36,13 @@ _NEAR, _FAR = 28, 14
 
 @dataclass(slots=True)
 class Said:
-    """A sentence as it was read: its names, its numbers, its words in lower case, names taken out and not."""
+    """A sentence as it was read: its names, its numbers, its words in lower case, names taken out and not, its models' types."""
 
     linked: Linked
     numbers: list[Quantity]
     text: str
     asked: str = ""
+    types: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,18 +71,24 @@ def fill(takes: Mapping[str, Any], said: Said, zoo: Zoo, required: tuple[str, ..
     filled.missing = [name for name in required if name not in filled.arguments]
     filled.others = {kind: tuple(id for id in said.linked.of(kind) if id not in filler.used_names) for kind in KINDS}
     filled.unused_names = sum(map(len, filled.others.values()))
-    counted = [i for i, q in enumerate(said.numbers) if q.kind]
+    counted = [i for i, q in enumerate(said.numbers) if q.kind or not _says_nothing(q, said.text)]
     left = [said.numbers[i] for i in counted if i not in filler.used_numbers]
     filled.left = left
     filled.unused_numbers = [said.text[q.start : q.end].strip().replace("chip", "accelerator") for q in left]
     return filled
 
 
+def _says_nothing(q: Quantity, text: str) -> bool:
+    """Whether a number without a unit is none: `which 1 is faster`, the bits of a format, which words stand for."""
+    return q.value == 1 or _BITS.match(text, q.end) is not None
+
+
 def takes_of(route: Mapping[str, Any], said: Said) -> Mapping[str, Any]:
     """Return a route's places: of its first variant of which a word or a kind of number stands in the sentence, else its own."""
     kinds = {f"<{q.kind}>" for q in said.numbers}
     for variant in route.get("variants", ()):
-        if any(word in kinds or stands(word, said.text) for word in variant["if"]):
+        here = [word for word in (*variant["if"], *variant.get("unless", ())) if word in kinds or stands(word, said.text)]
+        if here and not set(here) & set(variant.get("unless", ())):
             chosen: Mapping[str, Any] = variant["takes"]
             return chosen
     own: Mapping[str, Any] = route["takes"]
@@ -99,7 +108,11 @@ def places_by_name(solver: Solver) -> dict[str, Any]:
 
 def stands(word: str, text: str) -> bool:
     """Whether a word or phrase stands in a text by itself."""
-    return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text) is not None
+    return re.search(_bare(word), text) is not None
+
+
+def _bare(word: str) -> str:
+    return rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])"
 
 
 class _Filler:
@@ -121,6 +134,8 @@ class _Filler:
         if value is not None:
             given[name] = value
             return
+        if any(other in given for other in place.get("or_unless", ())):
+            return
         other = place.get("default_with")
         if other and all(given.get(k) == v for k, v in other.items() if k != "value"):
             self._assume(name, other["value"])
@@ -138,11 +153,19 @@ class _Filler:
 
     def _said(self, place: Mapping[str, Any]) -> Any:
         if "entity" in place:
-            return self._entity(place)
+            named = self._entity(place)
+            if named is not None or "words" not in place:
+                return named
         if "quantity" in place:
-            return self._quantity(place)
+            number = self._quantity(place)
+            if number is not None or not {"flag", "words"} & set(place):
+                return number
         if "words" in place:
-            word = self._words(place["words"])
+            word = self._words(place["words"], place.get("apart", False))
+            if word:
+                self.used_numbers.update(
+                    i for i, q in enumerate(self.said.numbers) if q.kind in place.get("takes_numbers", ())
+                )
             return [word] if word and place.get("list") else word
         if "flag" in place:
             return place["value"] if any(stands(word, self.said.text) for word in place["flag"]) else None
@@ -194,17 +217,18 @@ class _Filler:
             if (
                 i in self.used_numbers
                 or q.kind not in kinds
+                or (q.role and place.get("role", q.role) != q.role)
                 or not place.get("least", 0) <= q.value <= place.get("most", q.value)
             ):
                 continue
             beside = f"{q.before[-_NEAR:]} {self._own(q)} {'' if place.get('limit') else q.after[:_NEAR]}"
             close = f"{q.before[-_FAR:]} {self._own(q)} {q.after[:_FAR]}"
-            if any(stands(word, close) for word in far):
+            is_role = q.role != "" and place.get("role") == q.role
+            if not is_role and any(stands(word, close) for word in far):
                 continue
-            is_near = any(stands(word, beside) for word in near)
-            by_name = any(stands(word, self._own(q)) for word in near)
+            is_near = is_role or any(stands(word, beside) for word in near)
             if is_near or not place.get("strict"):
-                found.append((not by_name, not is_near, kinds.index(q.kind), i))
+                found.append((0 if is_role else self._distance(q, near), not is_near, kinds.index(q.kind), i))
         if not found and place.get("model_size") and self.said.linked.models:
             model = self.said.linked.models[0]
             self.used_names.add(model)
@@ -218,6 +242,14 @@ class _Filler:
         chosen = found[0][-1]
         self.used_numbers.add(chosen)
         return self._plain(self.said.numbers[chosen].value, place)
+
+    def _distance(self, q: Quantity, near: Sequence[str]) -> int:
+        """Return how many letters lie between a number and the nearest of some words; 0 where its unit is one."""
+        if not near or any(stands(word, self._own(q)) for word in near):
+            return 0
+        behind = [m.start() for word in near if (m := re.search(_bare(word), q.after))]
+        ahead = [len(q.before) - m.end() for word in near for m in re.finditer(_bare(word), q.before)]
+        return 1 + min([*behind, *ahead], default=_NEAR)
 
     def _named(self, place: Mapping[str, Any]) -> Any:
         """Take the number that stands nearest to the words of an argument's name."""
@@ -242,22 +274,46 @@ class _Filler:
     @staticmethod
     def _plain(value: float, place: Mapping[str, Any]) -> float | int:
         value = value / place.get("over", 1)
+        if place.get("share") and value > 1:
+            value /= 100
         if place.get("whole"):
             return round(value)
         return float(f"{value:.12g}")
 
-    def _words(self, words: Mapping[str, list[str]]) -> str | None:
-        return next((value for value, signs in words.items() if any(stands(s, self.said.text) for s in signs)), None)
+    def _words(self, words: Mapping[str, list[str]], apart: bool) -> str | None:
+        text = self.said.text
+        for q in self.said.numbers if apart else ():
+            if q.kind == "tokens":  # `100 output tokens` says nothing of what is checked
+                text = f"{text[: q.start]}{' ' * (q.end - q.start)}{text[q.end :]}"
+        return next((value for value, signs in words.items() if any(stands(s, text) for s in signs)), None)
 
     def _format(self, what: str) -> str | None:
-        for name, pattern in _FORMATS.items():
-            beside = rf"(?:{pattern})[ -]*{_KV}|{_KV}[^.,;]{{0,20}}?\b(?:{pattern})"
-            if what == "kv":
-                if re.search(rf"(?<![a-z0-9])(?:{beside})(?![a-z0-9])", self.said.text):
-                    return name
-            elif re.search(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])(?! *{_KV})", self.said.text):
-                return name
-        return None
+        """Return the format of the weights or of the cache (`what`: kv), and count its number as used."""
+        text = self.said.text
+        spans = {
+            name: match
+            for name, pattern in _FORMATS.items()
+            if (
+                match := re.search(
+                    rf"(?<![a-z0-9])(?:(?:{pattern})[ -]*{_KV}|{_KV}(?:(?!themodel|chip)[^.,;]){{0,20}}?\b(?:{pattern}))(?![a-z0-9])", text
+                )
+            )
+        }
+        if what != "kv":
+            for match in spans.values():
+                text = text[: match.start()] + "," * len(match[0]) + text[match.end() :]
+            spans = {
+                name: match
+                for name, pattern in _FORMATS.items()
+                if (match := re.search(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", text))
+            }
+        if not spans:
+            return None
+        name, match = next(iter(spans.items()))
+        self.used_numbers.update(
+            i for i, q in enumerate(self.said.numbers) if match.start() <= q.start < match.end()
+        )
+        return name
 
     def _filters(self) -> list[str] | None:
         found = []
@@ -278,7 +334,7 @@ class _Filler:
                 self.used_names.update(ids)
                 found.append(f"{name}=[{','.join(ids)}]")
         for kind, name in (("batch", "batch_sizes"), ("tokens", "seq_len"), ("accelerators", "n_accelerators")):
-            at = [i for i, q in enumerate(self.said.numbers) if q.kind == kind]
+            at = [i for i, q in enumerate(self.said.numbers) if q.kind == kind and q.role != "out"]
             if len(at) < 2:
                 continue
             self.used_numbers.update(at)
