@@ -29,7 +29,8 @@ from mlwalls.server.meanings import (
 from mlwalls.server.quantities import Quantity, grouped, quantities, spelled_out
 from mlwalls.server.retrieval import Hit, Phrase, index
 from mlwalls.server.slots import Filled, Said, fill, places_by_name, takes_of
-from mlwalls.server.wording import left_out, spelled_right, unknown
+from mlwalls.server.wording import is_known, left_out, spelled_right, unknown
+from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
@@ -46,13 +47,23 @@ STRANGE = 1
 LONG_QUESTION = 14
 # Decimal and binary giga read from `80 gig`.
 _OWN_MEMORY = (1.0, 1.024**3)
+SAME_MEMORY = 0.02
 _UNITS_OF_PRICES = (1e3, 1024.0, 1e6, 1024.0**2)
 # Questions that are shown where one cannot be placed.
 NEAREST = 3
 # Arguments that say how, not of what.
 MANNERS = ("phase", "execution")
+# Tools that ask another tool many times: their calls are not tried before they are made.
+ASKING_OTHERS = ("sweep", "sensitivity", "inverse_spec", "audit")
 # A tutorial's own question, this near to the nearest phrase, is meant where nothing of one's own is named.
 LESSON = 0.6
+
+
+_PLACE = re.compile(r"\bin (?:the )?([a-z]{2,})(?: *$|[?.,;]| (?:for|with|over|during|and|or)\b)")
+
+
+# Where one of two models, the smaller, helps the other.
+_HELPED = re.compile(r"\b(?:draft\w*|speculat\w*|guard\w*|moderat\w*|safety|classifier)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,9 @@ def route(question: str, zoo: Zoo) -> Routed | NotSure:
         hint = f"; did you mean {', '.join(near[:3])}?" if near else "."
         return NotSure(f"{word!r} is not in the zoo{hint}", nearest(linked.rest))
     linked.hardware = _ordered(linked, plain.lower(), zoo)
+    if len(linked.models) == 2 and _HELPED.search(plain.lower()):
+        sizes = {id: zoo.get("models", id).number("parameters").value for id in linked.models}
+        linked.models = tuple(sorted(linked.models, key=lambda id: -sizes[id]))
     types = tuple(f"<{zoo.get('models', id).data.get('type', 'language')}>" for id in linked.models)
     said = Said(linked, quantities(linked.rest), linked.rest.lower(), plain.lower(), types)
     meant = tuple(meanings(said))
@@ -169,6 +183,11 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
     vague = [name for name in said.linked.families if not any(id.startswith(name) for id in ids)]
     if vague and vague[0] != filled.arguments.get("query"):
         return NotSure(f"it does not say which {vague[0]}.", nearest(said.linked.rest, tool))
+    where = _PLACE.search(said.text)
+    if "regions" in filled.assumed and where and not is_known(where[1], zoo):
+        return NotSure(f"{where[1]!r} is no place of the zoo.", nearest(said.linked.rest, tool))
+    if filled.arguments.get("phase") == "decode" and "phase" in filled.assumed and "<language>" not in said.types:
+        del filled.arguments["phase"]
     missed = list(left_out(tool, filled.arguments, set(filled.assumed), marked(said)))
     if missed:
         why = f"read as {tool}, which does not take up {', '.join(map(repr, missed))}."
@@ -186,7 +205,7 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
         return NotSure(f"the zoo has no {kind} of a grid.", nearest(said.linked.rest, tool))
     if tool == "find_in_zoo" and "query" in named and kind == "prices":
         filled.arguments["query"] = _short(named["query"], zoo)
-    if problem := _invalid(tool, filled.arguments):
+    if problem := _invalid(tool, filled.arguments, zoo):
         return NotSure(f"read as {tool}, but {problem}.", nearest(said.linked.rest, tool))
     notes = [meaning.note for meaning in meant if meaning.note]
     size = group_that_holds(tool, filled.arguments, said, zoo)
@@ -212,12 +231,17 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
     return Routed(routed.tool, routed.arguments, reading, routed.assumed, shows)
 
 
-def _invalid(tool: str, arguments: dict[str, Any]) -> str:
-    """Say which argument is out of its range, or nothing."""
+def _invalid(tool: str, arguments: dict[str, Any], zoo: Zoo) -> str:
+    """Say what is wrong with a call, or nothing."""
     if tool not in solvers():
         return ""
+    solver = solvers()[tool]
     try:
-        solvers()[tool].request.model_validate(arguments)
+        request = solver.request.model_validate(arguments)
+        if tool not in ASKING_OTHERS:
+            solver.run(request, zoo)
+    except CallError as error:
+        return error.problem.rstrip(".")
     except ValidationError as error:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))} {first.get('input')!r}: {first['msg'].lower()}"
@@ -264,8 +288,9 @@ def _lost(best: _Candidate, said: Said, zoo: Zoo) -> list[Quantity]:
             return best.tool in ("pipeline_bottleneck", "sensitivity")
         if q.kind in ("tokens", "users") or (not q.kind and q.before.rstrip().endswith("per")):
             return best.tool == "serving_cost" and q.value in _UNITS_OF_PRICES
-        if q.kind == "bytes" and best.tool == "kv_capacity" and hardware:
-            return zoo.get("hardware", hardware).number("memory.capacity").value / q.value in _OWN_MEMORY
+        if q.kind == "bytes" and hardware:
+            own = zoo.get("hardware", hardware).number("memory.capacity").value / q.value
+            return any(abs(own / factor - 1) < SAME_MEMORY for factor in _OWN_MEMORY)
         return False
 
     return [q for q in best.filled.left if not is_said_already(q)]

@@ -20,8 +20,13 @@ _NOT_NAMES = re.compile(
     r"|(?:zero|stage)-?\d|b\d|mlp\d?|h2d|v\d|gen\d)",
     re.IGNORECASE,
 )
+_SIZED = re.compile(r"\d[bm]\b|\d-?x-?\d|\b(?:mini|large|small|medium|base|tiny|xl|huge)\b", re.IGNORECASE)
 _SIZE = re.compile(r"\d+(?:\.\d+)?b", re.IGNORECASE)
 _SMALL = frozenset({"a", "an", "the", "i", "is", "in", "of", "on", "at", "or", "and", "to", "for", "by", "with", "m", "b", "t"})
+_SHORT_PLACES = {"uk": "united-kingdom", "britain": "united-kingdom", "usa": "united-states", "holland": "netherlands"}
+_APART = re.compile(r"[,;:!?()]| - ")
+# Of words, not of names: `first-token`, but `pre-training`.
+_HYPHEN = re.compile(r"(?<=[a-z]{3})(?<!over)(?<!nder)(?<!\bpre)(?<!\ball)(?<!elf)(?<!ulti)-(?=[a-z]{3})", re.IGNORECASE)
 _HARDWARE_FAMILIES = frozenset({"rtx", "gtx", "tpu", "cs", "gaudi", "dgx"})
 
 
@@ -49,6 +54,10 @@ class Linked:
 def _spellings(zoo: Zoo) -> dict[str, tuple[str, str]]:
     """Return whole spellings, each with what it names."""
     found: dict[str, tuple[str, str]] = {}
+    places = {entry.id for entry in zoo.entries("grids")}
+    for short, place in _SHORT_PLACES.items():
+        if place in places:
+            found[short] = ("grids", place)
     for kind in KINDS:
         for entry in zoo.entries(kind):
             names = [entry.id, entry.name, *entry.aliases]
@@ -79,6 +88,8 @@ def link(question: str, zoo: Zoo) -> Linked:
         for size in range(min(longest, len(tokens) - at), 0, -1):
             start, end = tokens[at].start(), tokens[at + size - 1].end()
             text = question[start:end].rstrip(".")
+            if size > 1 and _APART.search(text):
+                continue
             hit = _spellings(zoo).get(key(text)) or _named(_unplural(text), zoo)
             if hit is not None:
                 named.append((start, end, *hit))
@@ -95,6 +106,7 @@ def link(question: str, zoo: Zoo) -> Linked:
     pattern = re.compile(rf"\b(?:{'|'.join(sorted(families(zoo)))})\b", re.IGNORECASE)
     found.families = tuple(dict.fromkeys(word.lower() for word in pattern.findall(rest)))
     rest = pattern.sub(PLACES["models"], rest)
+    rest = _HYPHEN.sub(" ", rest)
     found.rest = re.sub(r" {2,}", " ", rest)
     return found
 
@@ -105,6 +117,8 @@ def _named(text: str, zoo: Zoo) -> tuple[str, str] | None:
     if exact is not None:
         return exact
     first = re.match(r"[A-Za-z]+", text)
+    if re.search(r" \d{1,2}$", text):
+        return None  # `qwen2.5 32b 2 h100`: a count, not a part of the name
     if first is None or not any(c.isdigit() or c == "-" for c in text):
         return None
     family = first[0].lower()
@@ -114,9 +128,12 @@ def _named(text: str, zoo: Zoo) -> tuple[str, str] | None:
         if kind == "hardware" and " " in text and family not in _HARDWARE_FAMILIES | _vendors(zoo):
             continue
         try:
-            return kind, zoo.resolve(kind, text).entry.id
+            meant = zoo.resolve(kind, text)
         except UnknownName:
             continue
+        if kind == "models" and meant.others and not _SIZED.search(text):
+            continue  # `llama 3`: of which size?
+        return kind, meant.entry.id
     return None
 
 

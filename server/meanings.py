@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlwalls import prompts
-from mlwalls.server.slots import Said
+from mlwalls.server.slots import Said, is_corpus
 from mlwalls.server.wording import pattern
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.registry import solvers
@@ -64,6 +64,9 @@ def marked(said: Said) -> str:
     """Return the sentence with the kinds of its numbers and what is special about its names after it."""
     marks = [f"<{q.kind}>" for q in said.numbers if q.kind]
     marks += [f"<two {kind}>" for kind in ("models", "hardware", "grids") if len(said.linked.of(kind)) > 1]
+    marks += [f"<many {kind}>" for kind in ("models", "hardware") if len(said.linked.of(kind)) > 2]
+    if is_corpus(said):
+        marks.append("<corpus>")
     if any(q.kind == "accelerators" and q.value >= CLUSTER for q in said.numbers):
         marks.append("<cluster>")
     return f"{said.text} {' '.join([*marks, *said.types])}"

@@ -56,7 +56,7 @@ _UNITS: tuple[tuple[str, str], ...] = (
     ("usd_per_kwh", r"(?:dollars?|usd|bucks)? ?(?:/|per |an? )\s?kwh"),
     ("usd_per_kwh:0.01", r"(?:cents?|ct|c) ?(?:/|per |an? )\s?kwh"),
     ("g_per_kwh", r"(?:g|grams?) ?(?:of )?(?:co2e?q?)? ?(?:/|per |an? )\s?kwh"),
-    ("chip_hours", r"(?:chip|gpu|card|accelerator|device)s?[- ]?(?:h|hrs?|hours?)"),
+    ("chip_hours", r"(?:chip|gpu|card|accelerator|device)s?[- ]?(?:h|hrs?|hours?|days?|months?|years?)"),
     ("ratio", r"(?:x|×|times|-?fold)(?! (?:chip|gpus?|accelerators?|tpus?|cards?|devices?))"),
     ("percentile", r"(?:th|st|nd|rd)?[- ]percentile"),
     ("usd", r"dollars?|usd|bucks"),
@@ -104,12 +104,13 @@ _NUMBER = re.compile(
 )
 _SCALE = re.compile(r"[ -]?(k|m|bn|b|t|thousand|million|billion|trillion)(?![a-z])", re.IGNORECASE)
 _LEADING: tuple[tuple[str, str], ...] = (
+    ("users", r"\bconcurrency(?: of|=| =|:)? ?$"),
     ("microbatch", r"micro[- ]?batch(?:es)?(?:[ _-]?sizes?)?(?: of|=| =|:)? ?$"),
     ("zero", r"\bzero(?:[ -]?stage)?[ -]?$"),
     ("cv", r"\b(?:cv|coefficient of variation)(?: of|=| =|:)? ?$"),
     ("pue", r"\bpue(?: of|=| =|:| is)? ?$"),
     ("loss", r"\bloss(?: of|=| =|:| below| under| to)? ?$"),
-    ("memory_share", r"(?:gpu[_ ])?memory[_ -]util(?:i[sz]ation)?(?: of|=| =|:| at| to)? ?$"),
+    ("memory_share", r"(?:(?:gpu[_ ])?memory[_ -])?\butil(?:i[sz]ation)?(?: of|=| =|:| at| to)? ?$"),
     ("draft", r"\bdraft(?:ing|s)?(?: of|=|:)? ?$"),
     ("batch", r"batch(?:es)?(?:[ _-]?sizes?)?(?: of| from|=| =|:)? ?$"),
     ("tp", r"(?:tp|tensor[ -]parallel(?:ism)?)(?: of|=|-)? ?$"),
@@ -117,7 +118,7 @@ _LEADING: tuple[tuple[str, str], ...] = (
     ("percentile", r"(?<![a-z])p$"),
     (
         "tokens",
-        r"(?:context|ctx|\bseq(?:uences?)?(?:[ _-]?len(?:gth)?)?|prompts?|\binput|\boutput)(?: (?:length|window|tokens?))?"
+        r"(?:context|ctx|\bseq(?:uences?)?(?:[ _-]?len(?:gth)?)?|prompts?|\binput|\boutputs?|\banswers?|\bresponses?|\bcompletions?|\breplies)(?: (?:length|window|tokens?))?"
         r"(?: of|=| =|:)? ?$",
     ),
 )
@@ -216,8 +217,10 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity:
     leading = next((name for name, pattern in _LEADING if re.search(pattern, before)), "")
     if match["usd"] and kind not in ("usd_per_h",):
         kind, end = "usd", max(end, after_scale)
-    elif leading in ("batch", "microbatch") and kind == "tokens":
+    elif leading in ("batch", "microbatch") and kind == "tokens" and "tok" in text[at:end]:
         kind = "batch_tokens"
+    elif leading == "memory_share" and (number > 1 or kind):
+        pass
     elif leading and (leading != "tokens" or kind in ("", "tokens")) and not (leading == "loss" and kind):
         kind, factor, end = leading, 1.0, max(end, after_scale)
     if kind == "users" and letter == "k" and _HOW_MANY.search(before):

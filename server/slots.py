@@ -32,6 +32,8 @@ _FILTERS = {
 }
 _LESS = re.compile(r"\b(?:under|less|below|at most|fewer|up to|within)\b")
 _NEAR, _FAR = 28, 14
+# From so many tokens on they are a training run's.
+CORPUS = 5e8
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ def _says_nothing(q: Quantity, text: str) -> bool:
 
 def takes_of(route: Mapping[str, Any], said: Said) -> Mapping[str, Any]:
     """Return a route's places: of its first variant of which a word or a kind of number stands in the sentence, else its own."""
-    kinds = {f"<{q.kind}>" for q in said.numbers}
+    kinds = {f"<{q.kind}>" for q in said.numbers} | ({"<corpus>"} if is_corpus(said) else set())
     for variant in route.get("variants", ()):
         here = [word for word in (*variant["if"], *variant.get("unless", ())) if word in kinds or stands(word, said.text)]
         if here and not set(here) & set(variant.get("unless", ())):
@@ -93,6 +95,12 @@ def takes_of(route: Mapping[str, Any], said: Said) -> Mapping[str, Any]:
             return chosen
     own: Mapping[str, Any] = route["takes"]
     return own
+
+
+def is_corpus(said: Said) -> bool:
+    """Whether so many tokens are named that a model is trained on them, and nothing is served."""
+    served = re.search(r"\b(?:serv|infer|generat|output|input|quer|request|api|per (?:day|month|year)|price|cost)", said.text)
+    return not served and any(q.kind == "tokens" and q.value >= CORPUS for q in said.numbers)
 
 
 def places_by_name(solver: Solver) -> dict[str, Any]:
@@ -217,6 +225,7 @@ class _Filler:
             if (
                 i in self.used_numbers
                 or q.kind not in kinds
+                or q.before.rstrip().endswith(" per")
                 or (q.role and place.get("role", q.role) != q.role)
                 or not place.get("least", 0) <= q.value <= place.get("most", q.value)
             ):
