@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlwalls import prompts
-from mlwalls.server.linking import Linked, link
+from mlwalls.server.linking import KINDS, Linked, link
 from mlwalls.server.meanings import (
     Meaning,
     alternatives,
@@ -55,10 +55,13 @@ NEAREST = 3
 MANNERS = ("phase", "execution")
 # Tools that ask another tool many times: their calls are not tried before they are made.
 ASKING_OTHERS = ("sweep", "sensitivity", "inverse_spec", "audit")
+# Tools that set their answer beside another by themselves.
+COMPARING = ("quantization", "wafer_scale", "safety_overhead", "sensitivity", "sweep", "find_in_zoo")
 # A tutorial's own question, this near to the nearest phrase, is meant where nothing of one's own is named.
 LESSON = 0.6
 
 
+_AGAINST = re.compile(r"\b(?:vs|versus|compared? (?:to|with)|against)\b")
 _PLACE = re.compile(r"\bin (?:the )?([a-z]{2,})(?: *$|[?.,;]| (?:for|with|over|during|and|or)\b)")
 
 
@@ -188,6 +191,8 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
         return NotSure(f"{where[1]!r} is no place of the zoo.", nearest(said.linked.rest, tool))
     if filled.arguments.get("phase") == "decode" and "phase" in filled.assumed and "<language>" not in said.types:
         del filled.arguments["phase"]
+    if _AGAINST.search(said.text) and not _two_sides(best, said):
+        return NotSure("it sets something against what is not named here.", nearest(said.linked.rest, tool))
     missed = list(left_out(tool, filled.arguments, set(filled.assumed), marked(said)))
     if missed:
         why = f"read as {tool}, which does not take up {', '.join(map(repr, missed))}."
@@ -229,6 +234,13 @@ def _checked(best: _Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo)
     shows = tuple(dict.fromkeys(name for meaning in meant for name in meaning.shows))
     reading = " ".join([routed.reading, *notes])
     return Routed(routed.tool, routed.arguments, reading, routed.assumed, shows)
+
+
+def _two_sides(best: _Candidate, said: Said) -> bool:
+    """Whether both sides of a comparison are named, or the tool has its own other side."""
+    kinds = [q.kind for q in said.numbers if q.kind]
+    named = any(len(said.linked.of(kind)) > 1 for kind in KINDS) or len(set(kinds)) < len(kinds)
+    return named or best.tool in COMPARING
 
 
 def _invalid(tool: str, arguments: dict[str, Any], zoo: Zoo) -> str:
@@ -356,9 +368,9 @@ def _candidates(said: Said, zoo: Zoo, meant: tuple[Meaning, ...]) -> list[_Candi
         best[tool] = Hit(Phrase(example(tool), tool), 0.1, 0.0)
     found = []
     near = set(list(best)[:CANDIDATES]).union(*(meaning.tools for meaning in meant))
-    kinds = " ".join(f"<{q.kind}>" for q in said.numbers if q.kind)
+    words = marked(said)
     for tool, hit in best.items():
-        if tool not in near or (tool not in only and not has_own_word(tool, f"{said.text} {kinds}")):
+        if tool not in near or (tool not in only and not has_own_word(tool, words)):
             continue
         route = routes.get(tool, {})
         takes = takes_of(route, said) if route else places_by_name(solvers()[tool])

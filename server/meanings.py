@@ -27,6 +27,7 @@ _EITHER = (
     ("ring", "tree"),
     ("recompute|recomputation", "no recompute|without recomputation"),
     ("synchronous", "async|asynchronous"),
+    ("kaplan", "chinchilla|hoffmann|besiroglu"),
     ("buying|buy|owning|own|purchase", "renting|rent|cloud|leasing"),
 )
 _GROUPED = ("roofline", "serving_cost", "safety_overhead", "quantization", "kv_capacity")

@@ -110,7 +110,7 @@ _LEADING: tuple[tuple[str, str], ...] = (
     ("cv", r"\b(?:cv|coefficient of variation)(?: of|=| =|:)? ?$"),
     ("pue", r"\bpue(?: of|=| =|:| is)? ?$"),
     ("loss", r"\bloss(?: of|=| =|:| below| under| to)? ?$"),
-    ("memory_share", r"(?:(?:gpu[_ ])?memory[_ -])?\butil(?:i[sz]ation)?(?: of|=| =|:| at| to)? ?$"),
+    ("memory_share", r"(?:(?:gpu[_ ])?memory[_ -])?(?<![a-z])util(?:i[sz]ation)?(?: of|=| =|:| at| to)? ?$"),
     ("draft", r"\bdraft(?:ing|s)?(?: of|=|:)? ?$"),
     ("batch", r"batch(?:es)?(?:[ _-]?sizes?)?(?: of| from|=| =|:)? ?$"),
     ("tp", r"(?:tp|tensor[ -]parallel(?:ism)?)(?: of|=|-)? ?$"),
