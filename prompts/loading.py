@@ -30,7 +30,7 @@ def _yaml(name: str) -> Any:
 
     # The C parser, where libyaml is there, reads the tutorials ten times as fast.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load((_HERE / name).read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    return yaml.load((_HERE / name).read_text(encoding="utf-8"), Loader=loader)
 
 
 @cache

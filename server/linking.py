@@ -22,11 +22,15 @@ _NOT_NAMES = re.compile(
 )
 _SIZED = re.compile(r"\d[bm]\b|\d-?x-?\d|\b(?:mini|large|small|medium|base|tiny|xl|huge)\b", re.IGNORECASE)
 _SIZE = re.compile(r"\d+(?:\.\d+)?b", re.IGNORECASE)
-_SMALL = frozenset({"a", "an", "the", "i", "is", "in", "of", "on", "at", "or", "and", "to", "for", "by", "with", "m", "b", "t"})
+_SMALL = frozenset(
+    {"a", "an", "the", "i", "is", "in", "of", "on", "at", "or", "and", "to", "for", "by", "with", "m", "b", "t"}
+)
 _SHORT_PLACES = {"uk": "united-kingdom", "britain": "united-kingdom", "usa": "united-states", "holland": "netherlands"}
 _APART = re.compile(r"[,;:!?()]| - ")
 # Of words, not of names: `first-token`, but `pre-training`.
-_HYPHEN = re.compile(r"(?<=[a-z]{3})(?<!over)(?<!nder)(?<!\bpre)(?<!\ball)(?<!elf)(?<!ulti)-(?=[a-z]{3})", re.IGNORECASE)
+_HYPHEN = re.compile(
+    r"(?<=[a-z]{3})(?<!over)(?<!nder)(?<!\bpre)(?<!\ball)(?<!elf)(?<!ulti)-(?=[a-z]{3})", re.IGNORECASE
+)
 _HARDWARE_FAMILIES = frozenset({"rtx", "gtx", "tpu", "cs", "gaudi", "dgx"})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from mlwalls import prompts
@@ -96,14 +97,20 @@ def alternatives(said: Said) -> tuple[str, ...]:
         by_name = [q for q in counts if "chip" in said.text[q.start : q.end]]
         listed = re.match(r"s?(?:,| or| and| vs| versus|/) chip", said.text[by_name[0].end :]) if by_name else None
         if len({q.value for q in counts}) > 1 or (len(by_name) == 1 and not listed):
-            return tuple(f"{said.text[q.start : q.end]}" for q in counts) + ("another accelerator",)
+            return (*(said.text[q.start : q.end] for q in counts), "another accelerator")
+    if len(said.linked.hardware) > 1 or len(said.linked.models) > 1:
+        for kind in ("batch", "tokens", "users", "accelerators"):
+            both = [q for q in said.numbers if q.kind == kind and q.role != "out"]
+            for q, r in pairwise(both):
+                if re.search(r"chip|themodel", said.text[q.end : r.start]) and q.value != r.value:
+                    return (said.text[q.start : q.end], said.text[r.start : r.end])
     formats = dict.fromkeys(re.findall(r"\b(int4|int8|fp8|nvfp4|mxfp4)\b", said.text))
     if len(formats) > 1 and re.search(r"\b(?:or|vs|versus|against|than)\b", said.text):
         return tuple(formats)
     for one, other in _EITHER:
-        if re.search(rf"\b(?:{one})\b.*\b(?:or|vs|versus|against|than|instead of)\b.*\b(?:{other})\b", said.text) or re.search(
-            rf"\b(?:{other})\b.*\b(?:or|vs|versus|against|than|instead of)\b.*\b(?:{one})\b", said.text
-        ):
+        if re.search(
+            rf"\b(?:{one})\b.*\b(?:or|vs|versus|against|than|instead of)\b.*\b(?:{other})\b", said.text
+        ) or re.search(rf"\b(?:{other})\b.*\b(?:or|vs|versus|against|than|instead of)\b.*\b(?:{one})\b", said.text):
             return (one.split("|")[0], other.split("|")[0])
     return ()
 

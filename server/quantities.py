@@ -66,7 +66,10 @@ _UNITS: tuple[tuple[str, str], ...] = (
     ("tokens_per_s", r"tps"),
     ("per_s", rf"{_REQUESTS}\s?(?:s|secs?|seconds?)"),
     (f"per_s:{1 / 60!r}", rf"{_REQUESTS}\s?(?:m|mins?|minutes?)|rpm|qpm"),
-    (f"per_s:{1 / 3600!r}", rf"(?:requests?|reqs?|queries|calls|prompts|jobs|messages|hits) ?{_EACH}\s?(?:h|hr|hours?)"),
+    (
+        f"per_s:{1 / 3600!r}",
+        rf"(?:requests?|reqs?|queries|calls|prompts|jobs|messages|hits) ?{_EACH}\s?(?:h|hr|hours?)",
+    ),
     (f"per_s:{1 / 86400!r}", rf"(?:requests?|reqs?|queries|calls|prompts|jobs|messages|hits) ?{_EACH}\s?days?"),
     ("per_s", r"(?:rps|qps|req/s|hz)"),
     ("bits_per_s", r"(?P<p>[kmgt])(?:bps|bits?/s(?:ec)?|bits? per second)"),
@@ -118,18 +121,21 @@ _LEADING: tuple[tuple[str, str], ...] = (
     ("percentile", r"(?<![a-z])p$"),
     (
         "tokens",
-        r"(?:context|ctx|\bseq(?:uences?)?(?:[ _-]?len(?:gth)?)?|prompts?|\binput|\boutputs?|\banswers?|\bresponses?|\bcompletions?|\breplies)(?: (?:length|window|tokens?))?"
-        r"(?: of|=| =|:)? ?$",
+        r"(?:context|ctx|\bseq(?:uences?)?(?:[ _-]?len(?:gth)?)?|prompts?|\binput|\boutputs?|\banswers?|\bresponses?"
+        r"|\bcompletions?|\breplies)(?: (?:length|window|tokens?))?(?: of|=| =|:)? ?$",
     ),
 )
 _BINARY_BYTES = {prefix: 1024.0**power for power, prefix in enumerate("kmgtp", 1)}
 _HOW_MANY = re.compile(r"\b(?:many|number of|max(?:imum)?)(?: (?:concurrent|parallel|simultaneous|more))? $")
 # Tokens that are read or made, by the words right before and right after: `128 output`, `generates 500 tokens`.
 _OUT = r"(?:outputs?|out|answers?|responses?|repl(?:y|ies)|completions?|generated|generation|new)"
-_MADE = re.compile(rf"\b(?:{_OUT}|generat(?:e|es|ing)|decod(?:e|es|ing)|produc(?:e|es|ing)|writ(?:e|es|ing))(?: (?:length|tokens?))?(?: of|=|:)? ?$")
+_MADE = re.compile(rf"\b(?:{_OUT}|(?:generat|decod|produc|writ)(?:e|es|ing))(?: (?:length|tokens?))?(?: of|=|:)? ?$")
 _MADE_AFTER = re.compile(rf"[- ]?(?:tokens?[- ])?(?:of )?{_OUT}\b(?! of themodel)")
 _READ = re.compile(r"\b(?:prompts?|inputs?|context|isl)(?: (?:length|tokens?))?(?: of|=|:)? ?$")
-_READ_AFTER = re.compile(r"[- ]?(?:tokens?[- ])?(?:of )?(?:prompts?|inputs?|in|context)\b(?! (?:total|the|one|a|int|fp|bf|\d+ (?:day|hour|week|month)))")
+_READ_AFTER = re.compile(
+    r"[- ]?(?:tokens?[- ])?(?:of )?(?:prompts?|inputs?|in|context)\b"
+    r"(?! (?:total|the|one|a|int|fp|bf|\d+ (?:day|hour|week|month)))"
+)
 # What follows a length that is said without its unit: `at 32k`.
 _ALONE = re.compile(r" ?(?:$|[?!.,;:)]|(?:on|with|for|and|at|or|vs|versus|using|in)\b)")
 _WINDOW = 28
@@ -170,11 +176,16 @@ def spelled_out(text: str) -> str:
 _NODE = r"(?:nodes?|hosts?|machines?|servers?|boxes|box)"
 _GROUPS = (
     # `32 chip nodes of 8`, `4 nodes with 8 gpus each`, `2 nodes of 8 x chip`
-    re.compile(rf"(\d+) (?:x )?(?:chip )?{_NODE},? (?:of|with|each with|having|x) (\d+)(?: x)?(?: (?:chips?|gpus?)\b)?(?: each)?", re.I),
+    re.compile(
+        rf"(\d+) (?:x )?(?:chip )?{_NODE},? (?:of|with|each with|having|x) (\d+)(?: x)?(?: (?:chips?|gpus?)\b)?(?: each)?",
+        re.I,
+    ),
     # `1 8 x chip node`, `4 8-gpu chip nodes`
     re.compile(rf"(\d+) (?:x )?(\d+)[ -](?:x|gpu) ?(?:chip )?{_NODE}\b", re.I),
 )
-_BOX = re.compile(r"(?:(?<![\w.])(\d+) (?:x )?)?\b(?:dgx|hgx) chip(?: (?:nodes?|box(?:es)?|servers?|systems?))?\b", re.I)
+_BOX = re.compile(
+    r"(?:(?<![\w.])(\d+) (?:x )?)?\b(?:dgx|hgx) chip(?: (?:nodes?|box(?:es)?|servers?|systems?))?\b", re.I
+)
 _EIGHT = re.compile(rf"\b(\d+)[ -](?:x|gpu)[ -](?:chip )?{_NODE}\b", re.I)
 
 

@@ -32,6 +32,8 @@ _FILTERS = {
 }
 _LESS = re.compile(r"\b(?:under|less|below|at most|fewer|up to|within)\b")
 _NEAR, _FAR = 28, 14
+# Words this long are known with an ending too.
+LONG_WORD = 5
 # From so many tokens on they are a training run's.
 CORPUS = 5e8
 
@@ -89,7 +91,9 @@ def takes_of(route: Mapping[str, Any], said: Said) -> Mapping[str, Any]:
     """Return a route's places: of its first variant of which a word or a kind of number stands in the sentence, else its own."""
     kinds = {f"<{q.kind}>" for q in said.numbers} | ({"<corpus>"} if is_corpus(said) else set())
     for variant in route.get("variants", ()):
-        here = [word for word in (*variant["if"], *variant.get("unless", ())) if word in kinds or stands(word, said.text)]
+        here = [
+            word for word in (*variant["if"], *variant.get("unless", ())) if word in kinds or stands(word, said.text)
+        ]
         if here and not set(here) & set(variant.get("unless", ())):
             chosen: Mapping[str, Any] = variant["takes"]
             return chosen
@@ -99,7 +103,9 @@ def takes_of(route: Mapping[str, Any], said: Said) -> Mapping[str, Any]:
 
 def is_corpus(said: Said) -> bool:
     """Whether so many tokens are named that a model is trained on them, and nothing is served."""
-    served = re.search(r"\b(?:serv|infer|generat|output|input|quer|request|api|per (?:day|month|year)|price|cost)", said.text)
+    served = re.search(
+        r"\b(?:serv|infer|generat|output|input|quer|request|api|per (?:day|month|year)|price|cost)", said.text
+    )
     return not served and any(q.kind == "tokens" and q.value >= CORPUS for q in said.numbers)
 
 
@@ -114,13 +120,13 @@ def places_by_name(solver: Solver) -> dict[str, Any]:
     return found
 
 
-def stands(word: str, text: str) -> bool:
-    """Whether a word or phrase stands in a text by itself."""
-    return re.search(_bare(word), text) is not None
+def stands(word: str, text: str, bent: bool = False) -> bool:
+    """Whether a word or phrase stands in a text by itself; `bent`: or a longer word with an ending (`prefilling`)."""
+    return re.search(_bare(word, "(?:s|ed|ing)?" if bent and len(word) >= LONG_WORD else ""), text) is not None
 
 
-def _bare(word: str) -> str:
-    return rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])"
+def _bare(word: str, ending: str = "") -> str:
+    return rf"(?<![a-z0-9]){re.escape(word)}{ending}(?![a-z0-9])"
 
 
 class _Filler:
@@ -166,6 +172,8 @@ class _Filler:
                 return named
         if "quantity" in place:
             number = self._quantity(place)
+            if number is not None and "symbol" in place:
+                return [f"{place['symbol']}={number:g}"]
             if number is not None or not {"flag", "words"} & set(place):
                 return number
         if "words" in place:
@@ -176,7 +184,7 @@ class _Filler:
                 )
             return [word] if word and place.get("list") else word
         if "flag" in place:
-            return place["value"] if any(stands(word, self.said.text) for word in place["flag"]) else None
+            return place["value"] if any(stands(word, self.said.text, True) for word in place["flag"]) else None
         if "named" in place:
             return self._named(place)
         if "format" in place:
@@ -294,34 +302,25 @@ class _Filler:
         for q in self.said.numbers if apart else ():
             if q.kind == "tokens":  # `100 output tokens` says nothing of what is checked
                 text = f"{text[: q.start]}{' ' * (q.end - q.start)}{text[q.end :]}"
-        return next((value for value, signs in words.items() if any(stands(s, text) for s in signs)), None)
+        return next((value for value, signs in words.items() if any(stands(s, text, True) for s in signs)), None)
 
     def _format(self, what: str) -> str | None:
-        """Return the format of the weights or of the cache (`what`: kv), and count its number as used."""
+        """Return the one format of the weights or of the cache (`what`: kv) that is said, and count its number as used."""
         text = self.said.text
-        spans = {
-            name: match
-            for name, pattern in _FORMATS.items()
-            if (
-                match := re.search(
-                    rf"(?<![a-z0-9])(?:(?:{pattern})[ -]*{_KV}|{_KV}(?:(?!themodel|chip)[^.,;]){{0,20}}?\b(?:{pattern}))(?![a-z0-9])", text
-                )
-            )
-        }
+        found = {}
+        for name, pattern in _FORMATS.items():
+            after = rf"{_KV}(?:(?!themodel|chip)[^.,;]){{0,20}}?\b(?:{pattern})"
+            if match := re.search(rf"(?<![a-z0-9])(?:(?:{pattern})[ -]*{_KV}|{after})(?![a-z0-9])", text):
+                found[name] = match
         if what != "kv":
-            for match in spans.values():
+            for match in found.values():
                 text = text[: match.start()] + "," * len(match[0]) + text[match.end() :]
-            spans = {
-                name: match
-                for name, pattern in _FORMATS.items()
-                if (match := re.search(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", text))
-            }
-        if not spans:
+            searched = {name: re.search(rf"(?<![a-z0-9])(?:{p})(?![a-z0-9])", text) for name, p in _FORMATS.items()}
+            found = {name: match for name, match in searched.items() if match}
+        if len(found) != 1:
             return None
-        name, match = next(iter(spans.items()))
-        self.used_numbers.update(
-            i for i, q in enumerate(self.said.numbers) if match.start() <= q.start < match.end()
-        )
+        ((name, match),) = found.items()
+        self.used_numbers.update(i for i, q in enumerate(self.said.numbers) if match.start() <= q.start < match.end())
         return name
 
     def _filters(self) -> list[str] | None:

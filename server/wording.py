@@ -19,17 +19,27 @@ _SHORTEST, _REPLACED, _LONG = 4, 7, 9
 
 
 @cache
-def _listed() -> frozenset[str]:
-    """Return the stems of the words of the rules and of plain English."""
+def _beginnings() -> tuple[str, ...]:
+    """Return the beginnings of words that rules know with any ending: `efficien` of `efficien\\w*`."""
+    return tuple({part for text in _patterns() for part in re.findall(r"([a-z]{3,})\\w[*+]", text)})
+
+
+def _patterns() -> Iterator[str]:
     rules = prompts.meanings()
-    found = set(rules["plain"].split())
-    patterns = [*rules["classes"].values(), *rules["own_words"].values()]
+    yield from (*rules["classes"].values(), *rules["own_words"].values())
     for rule in (*rules["meanings"], *rules["said"]):
         for name in ("if", "unless"):
             given = rule.get(name, ())
-            patterns += [given] if isinstance(given, str) else given
-    for pattern in patterns:
-        found.update(re.findall(r"[a-z]{3,}", re.sub(r"\\[a-z]", " ", pattern)))
+            yield from ([given] if isinstance(given, str) else given)
+
+
+@cache
+def _listed() -> frozenset[str]:
+    """Return the words of the rules and of plain English, and their stems."""
+    found = set(prompts.meanings()["plain"].split())
+    for text in _patterns():
+        whole = re.sub(r"[a-z]{3,}\\w[*+]", " ", text)
+        found.update(re.findall(r"[a-z]{3,}", re.sub(r"\\[a-z]", " ", whole)))
     found.update(_strings(prompts.routes()))
     return frozenset(found | {stem(word) for word in found})
 
@@ -57,7 +67,7 @@ def _names(zoo: Zoo) -> frozenset[str]:
 def is_known(word: str, zoo: Zoo) -> bool:
     """Whether a word stands in a phrase, a rule, plain English or a name."""
     stems = {word, stem(word)}
-    return bool(stems & _listed() or stems & vocabulary() or stems & _names(zoo))
+    return bool(word.startswith(_beginnings()) or stems & _listed() or stems & vocabulary() or stems & _names(zoo))
 
 
 def unknown(text: str, zoo: Zoo) -> list[str]:
@@ -88,7 +98,7 @@ def spelled_right(text: str, zoo: Zoo) -> tuple[str, dict[str, str]]:
 
 @lru_cache(maxsize=8)
 def _choices(zoo: Zoo) -> tuple[str, ...]:
-    words = _listed() | vocabulary() | families(zoo)
+    words = _listed() | families(zoo)
     return tuple(sorted(w for w in words if len(w) >= _SHORTEST and w.isalpha()))
 
 
