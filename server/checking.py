@@ -25,6 +25,11 @@ _UNITS_OF_PRICES = (1e3, 1024.0, 1e6, 1024.0**2)
 SLOW = ("inverse_spec", "audit")
 # Tools that set their answer beside another by themselves.
 COMPARING = ("quantization", "wafer_scale", "safety_overhead", "sensitivity", "sweep", "find_in_zoo")
+# Ways to serve whose effect is asked for: the answer is with them, and says how to ask without.
+_MANNERS = ("cached_percent", "draft_tokens", "draft_model", "acceptance_percent", "disaggregated", "weight_dtype")
+_EFFECT = re.compile(
+    r"\b(?:impact|effect|differ\w*|sav(?:e|es|ing|ings)|cheaper|reduc\w*|cut|lower\w*|pays? off|help\w*|worth|do to|does it)\b"
+)
 _AGAINST = re.compile(r"\b(?:vs|versus|compared? (?:to|with)|against)\b")
 _PLACE = re.compile(r"\bin (?:the )?([a-z]{2,})(?: *$|[?.,;]| (?:for|with|over|during|and|or)\b)")
 
@@ -96,6 +101,10 @@ def checked(best: Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -
             return unsure
     if tool == "tail_latency" and "target_wait_s" in named and not re.search(r"\b(?:wait|queue)", said.text):
         notes.append("The limit is taken as the time in the queue, before the service.")
+    if tool == "serving_cost" and _EFFECT.search(said.text):
+        manners = [name for name in _MANNERS if name in named]
+        without = {k: v for k, v in named.items() if k not in manners}
+        notes += [f"Without {' and '.join(manners)}: mlwalls call serving_cost {assigned(without)}."] if manners else []
     found = routed(best)
     if tool == "roofline" and "batch" in said.text and "phase" in found.assumed:
         found.arguments.pop("phase", None)

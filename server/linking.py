@@ -121,7 +121,7 @@ def _named(text: str, zoo: Zoo) -> tuple[str, str] | None:
     if exact is not None:
         return exact
     first = re.match(r"[A-Za-z]+", text)
-    if re.search(r" \d{1,2}$", text):
+    if re.search(r" \d{1,2}$", text) or _NOT_NAMES.fullmatch(text):
         return None  # `qwen2.5 32b 2 h100`: a count, not a part of the name
     if first is None or not any(c.isdigit() or c == "-" for c in text):
         return None

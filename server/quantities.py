@@ -174,12 +174,12 @@ def spelled_out(text: str) -> str:
 
 
 _NODE = r"(?:nodes?|hosts?|machines?|servers?|boxes|box)"
+_CARDS = r"(?: x)? (?:chips?|gpus?|accelerators?|cards?)\b"
 _GROUPS = (
-    # `32 chip nodes of 8`, `4 nodes with 8 gpus each`, `2 nodes of 8 x chip`
-    re.compile(
-        rf"(\d+) (?:x )?(?:chip )?{_NODE},? (?:of|with|each with|having|x) (\d+)(?: x)?(?: (?:chips?|gpus?)\b)?(?: each)?",
-        re.I,
-    ),
+    # `4 nodes with 8 gpus each`, `2 nodes of 8 x chip`
+    re.compile(rf"(\d+) (?:x )?(?:chip )?{_NODE},? (?:of|with|each with|having|x) (\d+){_CARDS}(?: each)?", re.I),
+    # `32 chip nodes of 8`
+    re.compile(rf"(\d+) (?:x )?chip {_NODE} of (\d+)(?= ?(?:each|$|[.,;?!]))", re.I),
     # `1 8 x chip node`, `4 8-gpu chip nodes`
     re.compile(rf"(\d+) (?:x )?(\d+)[ -](?:x|gpu) ?(?:chip )?{_NODE}\b", re.I),
 )
