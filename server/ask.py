@@ -15,7 +15,7 @@ from mlwalls.server.linking import Linked, link
 from mlwalls.server.meanings import Meaning, alternatives, example, has_own_word, marked, meanings
 from mlwalls.server.quantities import grouped, quantities, spelled_out
 from mlwalls.server.readings import Candidate, NotSure, Routed, nearest, routed
-from mlwalls.server.retrieval import Hit, Phrase, index
+from mlwalls.server.retrieval import Hit, Phrase, definition, index
 from mlwalls.server.slots import Said, fill, places_by_name, takes_of
 from mlwalls.server.wording import spelled_right, unknown
 from mlwalls.solvers.registry import solvers
@@ -153,8 +153,7 @@ def _candidates(said: Said, zoo: Zoo, meant: tuple[Meaning, ...]) -> list[Candid
 def _required(tool: str) -> tuple[str, ...]:
     if tool not in solvers():
         return ()
-    fields = solvers()[tool].request.model_fields
-    return tuple(name for name, field in fields.items() if field.is_required())
+    return tuple(definition(tool)["inputSchema"].get("required", ()))
 
 
 def _ordered(linked: Linked, lowered: str, zoo: Zoo) -> tuple[str, ...]:

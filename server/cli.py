@@ -210,34 +210,24 @@ def _serve(parsed: argparse.Namespace) -> int:
     return OK
 
 
-def _called(zoo: Zoo, tool: str, arguments: dict[str, Any]) -> Any:
-    """Call a tool through a real client in memory."""
-    import anyio
-    from mcp import Client
-
-    from mlwalls.server.app import build_server
-
-    async def run() -> Any:
-        async with Client(build_server(zoo)) as client:
-            return await client.call_tool(tool, arguments)
-
-    return anyio.run(run)
-
-
 def _answer(zoo: Zoo, tool: str, arguments: dict[str, Any], as_json: bool, shows: Sequence[str] = ()) -> int:
-    result = _called(zoo, tool, arguments)
+    from mlwalls.server.tools import Tools, call
+
+    result = call(Tools(zoo)[tool], arguments)
+    text = "".join(block.text for block in result.content if block.type == "text")
     if result.is_error:
-        return _complain(result.content[0].text)
+        return _complain(text)
     if as_json:
         _say(json.dumps(result.structured_content, ensure_ascii=False, indent=1))
     else:
         from mlwalls.server.terminal import answer_text
 
-        figures = (result.structured_content or {}).get("result", {})
+        data = result.structured_content or {}
+        figures = data.get("result", {})
         asked = [f"{name} {figures[name]:,g}" for name in shows if isinstance(figures.get(name), (int, float))]
         if asked:
             _say(f"Of what was asked: {', '.join(asked)}.\n")
-        _say(answer_text(tool, arguments, result.structured_content, result.content[0].text))
+        _say(answer_text(tool, arguments, data, text))
     return OK
 
 

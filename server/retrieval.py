@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -9,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 from mlwalls import prompts
 from mlwalls.server.quantities import quantities
-from mlwalls.solvers.registry import solvers
+from mlwalls.solvers.registry import BUILT_IN, solvers
+from mlwalls.solvers.schemas import client_schema
 
+_DEFINITIONS = Path(__file__).parent / "definitions"
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:[-/][a-z0-9]+)*|<[a-z_]+>")
 _EMPTY = frozenset(
     "a an the of to in on at for with and or is are am be was it its this that these those my me i you your we our so as by "  # noqa: SIM905
@@ -93,12 +98,22 @@ def _synonyms() -> Mapping[str, str]:
 
 
 @cache
+def definition(tool: str) -> Mapping[str, Any]:
+    """Return a tool's description and input schema: of one built in as written down, so that its module stays unread."""
+    if tool in BUILT_IN:
+        found: Mapping[str, Any] = json.loads((_DEFINITIONS / f"{tool}.json").read_text(encoding="utf-8"))
+        return found
+    solver = solvers()[tool]
+    return {"description": solver.question, "inputSchema": client_schema(solver.request)}
+
+
+@cache
 def phrases() -> tuple[Phrase, ...]:
     """Return every phrase: tools' questions and ways to ask, tutorials' questions."""
     found = []
     routes = prompts.routes()["tools"]
-    for name, solver in solvers().items():
-        found.append(Phrase(solver.question, name))
+    for name in solvers():
+        found.append(Phrase(definition(name)["description"].partition("?")[0], name))
         found += [Phrase(text, name) for text in routes.get(name, {}).get("asks", ())]
     found += [Phrase(text, "find_in_zoo") for text in routes["find_in_zoo"]["asks"]]
     for tutorial in prompts.load():
