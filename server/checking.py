@@ -99,8 +99,6 @@ def checked(best: Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -
         unsure = _searched(filled, said, zoo, notes)
         if unsure:
             return unsure
-    if tool == "tail_latency" and "target_wait_s" in named and not re.search(r"\b(?:wait|queue)", said.text):
-        notes.append("The limit is taken as the time in the queue, before the service.")
     if tool == "serving_cost" and _EFFECT.search(said.text):
         manners = [name for name in _MANNERS if name in named]
         without = {k: v for k, v in named.items() if k not in manners}

@@ -139,6 +139,11 @@ class _Filler:
     def place(self, name: str, place: Mapping[str, Any]) -> None:
         """Fill one argument where the sentence, or an assumption, says it."""
         given = self.filled.arguments
+        text = self.said.text
+        if any(stands(w, text) for w in place.get("when_not", ())) and not any(
+            stands(w, text) for w in place.get("but_when", ())
+        ):
+            return
         if place.get("unless") in given or ("with" in place and place["with"] not in given):
             return
         if "literal" in place:
