@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -55,12 +55,13 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """A resolved inner request."""
+    """A resolved inner request; `runs` keeps recorded runs by the problem that they answer."""
 
     solver: Solver
     arguments: dict[str, Any]
     problem: Problem
     zoo: Zoo
+    runs: dict[int, tuple[Problem, Outcome, Derivation]] = field(default_factory=dict, compare=False, repr=False)
 
     def at(self, **changes: Any) -> Inner:
         """Return the request resolved again with other arguments.
@@ -72,14 +73,24 @@ class Inner:
         return Inner(self.solver, arguments, _resolved(self.solver, arguments, self.zoo), self.zoo)
 
     def recorded(self, problem: Problem | None = None) -> tuple[Outcome, Derivation]:
-        """Run the solver with its work recorded.
+        """Run the solver with its work recorded, once for every problem.
 
         Raises:
             NonFiniteError: a step has no finite value.
         """
-        derivation = Derivation()
         p = problem or self.problem
-        return self.solver.compute(p.structure, p.numbers, derivation), derivation
+        if id(p) not in self.runs:
+            derivation = Derivation()
+            self.runs[id(p)] = p, self.solver.compute(p.structure, p.numbers, derivation), derivation
+        return self.runs[id(p)][1:]
+
+    def silent(self) -> Outcome:
+        """Run it unrecorded as it is: every number that a recorded run has, but for searches that only such runs make.
+
+        Raises:
+            NonFiniteError: a step has no value.
+        """
+        return self.solver.compute(self.problem.structure, self.problem.numbers, Derivation(record=False))
 
     def evaluated(
         self, vary: Mapping[str, Any], held: Mapping[str, float | None] | None = None
@@ -268,7 +279,9 @@ def _meant(
 
 
 def with_outer(problem: Problem, numbers: Numbers) -> Problem:
-    """Return a problem with the numbers that an outer request holds for it (what its `set` replaced)."""
+    """Return a problem with the numbers that an outer request holds for it (what its `set` replaced): itself where none is."""
+    if all(numbers[symbol] is value for symbol, value in problem.numbers.items()):
+        return problem
     return replace(problem, numbers=Numbers({symbol: numbers[symbol] for symbol in problem.numbers}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,9 @@ def hardware_rows(
         return
     inputs, own = inputs_of(behind), inner.problem.numbers
     meeting = [
-        m for entry in inner.zoo.entries("hardware") if (m := _meets(inner, held, goal, inputs, entry)) is not None
+        found
+        for entry, made, differs, reached in _candidates(inner, held, goal, inputs)
+        if (found := _meets(goal, entry, made, differs, reached)) is not None
     ]
     out.meeting = sorted(meeting, key=lambda m: (m.price, m.figure if goal.sense == "at_most" else -m.figure))
     shown = out.meeting[:SHOWN]
@@ -76,26 +79,49 @@ def renamed(value: Value, name: str) -> Value:
     return Value(name, value.value, value.unit, value.origin)
 
 
-def _meets(
-    inner: Inner, held: Mapping[str, float | None], goal: Goal, inputs: Mapping[str, Value], entry: Entry
-) -> Meets | None:
-    """Return how an accelerator meets the goal, or None: it does not, does not hold the work, or follows other equations."""
-    if entry.flag("announced_only"):
-        return None
+def _candidates(
+    inner: Inner, held: Mapping[str, float | None], goal: Goal, inputs: Mapping[str, Value]
+) -> list[tuple[Entry, Inner, dict[str, Value], float]]:
+    """Return the accelerators with whose numbers the program meets the goal, all tried in one array run."""
+    import numpy
+
+    resolved = []
+    for entry in inner.zoo.entries("hardware"):
+        if entry.flag("announced_only"):
+            continue
+        with contextlib.suppress(CallError, NonFiniteError, ValueError, KeyError):
+            made = inner.at(hardware=entry.id)
+            numbers = made.problem.numbers
+            differs = {s: numbers[s] for s, v in inputs.items() if s in numbers and numbers[s].value != v.value}
+            resolved.append((entry, made, differs))
+    if not resolved:
+        return []
+    symbols = dict.fromkeys(symbol for _, _, differs in resolved for symbol in differs)
+    vary = {
+        symbol: numpy.array([float(differs.get(symbol, inputs[symbol]).value) for _, _, differs in resolved])
+        for symbol in symbols
+    }
+    out, _ = inner.evaluated(vary, held)
+    reached = numpy.broadcast_to(numpy.asarray(out[goal.symbol].value, dtype=float), (len(resolved),))
+    return [
+        (*candidate, figure)
+        for candidate, figure, met in zip(resolved, reached.tolist(), goal.met(reached).tolist(), strict=True)
+        if met
+    ]
+
+
+def _meets(goal: Goal, entry: Entry, made: Inner, differs: dict[str, Value], reached: float) -> Meets | None:
+    """Return how an accelerator meets the goal, or None: it does not hold the work, or follows other equations."""
     try:
-        made = inner.at(hardware=entry.id)
         outcome, derivation = made.recorded()
-        if goal.symbol not in outcome or not bool(goal.met(outcome[goal.symbol].value)):
+        if goal.symbol not in outcome or not math.isclose(float(outcome[goal.symbol].value), reached, rel_tol=1e-9):
             return None
         if not made.solver.present(made.problem, outcome, derivation).feasible:
             return None
-        numbers = made.problem.numbers
-        differs = {s: numbers[s] for s, v in inputs.items() if s in numbers and numbers[s].value != v.value}
-        again, _ = inner.evaluated({symbol: value.value for symbol, value in differs.items()}, held)
     except (CallError, NonFiniteError, ValueError, KeyError):
         return None
     figure = float(outcome[goal.symbol].value)
-    if not math.isclose(float(again[goal.symbol].value), figure, rel_tol=1e-9):
+    if not bool(goal.met(figure)):
         return None
     price = entry.number("price.purchase").value if entry.has("price.purchase") else math.inf
     return Meets(entry, figure, price, differs)

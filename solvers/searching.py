@@ -181,11 +181,12 @@ def _between(good: int, bad: int, holds: Callable[[int], bool]) -> int:
 def _tried(inner: Inner, goal: Goal, lever: Lever, number: int) -> tuple[bool, Inner | None, str]:
     try:
         made = inner.at(**{lever.argument: [number] if lever.listed else number})
-        out, derivation = made.recorded()
+        out = made.silent()
         if goal.symbol not in out:
             return False, made, "the figure is not there"
         if not bool(goal.met(out[goal.symbol].value)):
             return False, made, ""
+        out, derivation = made.recorded()
         shown = made.solver.present(made.problem, out, derivation)
         return shown.feasible, made, "" if shown.feasible else "infeasible"
     except (CallError, NonFiniteError, ValueError) as error:

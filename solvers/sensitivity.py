@@ -92,10 +92,11 @@ def resolve(request: SensitivityRequest, zoo: Zoo) -> Problem:
     known = inner.problem.numbers
     behind_steps = steps_behind(inner.recorded()[1], [out[metric.symbol].name])
     behind = inputs_of(behind_steps)
-    given = levers(inner)
     varied = tuple(dict.fromkeys(number_named("vary", name, known, behind, request.vary) for name in request.vary))
-    _check_whole(varied, given, behind_steps)
     candidates = varied or _default(behind)
+    # Only what the caller gave stands for an argument.
+    given = levers(inner) if any(known[symbol].origin.kind == "you" for symbol in candidates) else {}
+    _check_whole(varied, given, behind_steps)
     if not candidates:
         raise CallError("metric", f"{metric.symbol} rests on definitions only.", choices=list(out)[:5])
     numbers = Numbers(known)

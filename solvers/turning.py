@@ -65,46 +65,55 @@ def turns(
         return []
     import numpy
 
+    lines = [(value, numpy.geomspace(1.0, end, POINTS)) for value in symbols for end in _ends(value)]
     found: list[Turn] = []
-    for value in symbols:
-        for end in (FAR, 1 / FAR):
-            top = 1 / value.value if _is_share(value) and end > 1 else end
-            if top == 1:
-                continue
-            factors = numpy.geomspace(1.0, top, POINTS)
-            for _ in range(3):
-                at, turn = _first(inner, held, choices, value, factors)
-                if turn is None:
-                    break
-                factors = numpy.geomspace(factors[max(at - 1, 0)], factors[at], POINTS)
-            else:
-                assert turn is not None
-                found.append(turn)
+    for (value, factors), (at, turn) in zip(lines, _firsts(inner, held, choices, lines), strict=True):
+        for _ in range(2):
+            if turn is None:
+                break
+            factors = numpy.geomspace(factors[max(at - 1, 0)], factors[at], POINTS)
+            ((at, turn),) = _firsts(inner, held, choices, [(value, factors)])
+        if turn is not None:
+            found.append(turn)
     return sorted(found, key=lambda t: abs(math.log(t.factor)))
 
 
-def _is_share(value: Value) -> bool:
-    return value.name.startswith("eta") and not value.unit
+def _ends(value: Value) -> list[float]:
+    share = value.name.startswith("eta") and not value.unit
+    top = 1 / value.value if share else FAR
+    return [end for end in (top, 1 / FAR) if end != 1]
+
+
+def _firsts(
+    inner: Inner, held: Mapping[str, float | None], choices: Sequence[str], lines: Sequence[tuple[Value, Any]]
+) -> list[tuple[int, Turn | None]]:
+    """Return where along each line of factors of one number a choice is first taken otherwise, all in one array run."""
+    import numpy
+
+    length = 1 + POINTS
+    own = {value.name: float(value.value) for value, _ in lines}
+    vary = {name: numpy.full(len(lines) * length, base) for name, base in own.items()}
+    for line, (value, factors) in enumerate(lines):
+        vary[value.name][line * length + 1 : (line + 1) * length] *= factors
+    _, taken = inner.evaluated(vary, held)
+    picked = {}
+    for name in choices:
+        if name in taken:
+            rule, options = taken[name]
+            table = numpy.array([numpy.broadcast_to(o.value, len(lines) * length) for o in options], dtype=float)
+            picked[name] = (table.argmax(0) if rule == "max" else table.argmin(0)).reshape(len(lines), length)
+    return [_first(taken, {k: v[line] for k, v in picked.items()}, *lines[line]) for line in range(len(lines))]
 
 
 def _first(
-    inner: Inner, held: Mapping[str, float | None], choices: Sequence[str], value: Value, factors: Any
+    taken: Mapping[str, tuple[str, Sequence[Value]]], picked: Mapping[str, Any], value: Value, factors: Any
 ) -> tuple[int, Turn | None]:
-    import numpy
-
-    numbers = numpy.concatenate(([value.value], value.value * factors))
-    _, taken = inner.evaluated({value.name: numbers}, held)
     best: tuple[int, str] | None = None
-    for name in choices:
-        if name not in taken:
-            continue
-        rule, options = taken[name]
-        table = numpy.array(numpy.broadcast_arrays(*[o.value for o in options], numbers)[:-1], dtype=float)
-        picked = table.argmax(0) if rule == "max" else table.argmin(0)
-        other = numpy.flatnonzero(picked != picked[0])
+    for name, chosen in picked.items():
+        other = (chosen != chosen[0]).nonzero()[0]
         if other.size and (best is None or other[0] < best[0]):
             best = (int(other[0]), name)
-            before, after = options[picked[0]].name, options[picked[other[0]]].name
+            before, after = (taken[name][1][chosen[at]].name for at in (0, other[0]))
     if best is None:
         return 0, None
     at, name = best[0] - 1, best[1]
