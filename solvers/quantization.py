@@ -11,7 +11,8 @@ columns, quality on a particular task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from pydantic import Field
@@ -277,24 +278,24 @@ def _memory(s: Structure, memory: Memory, n: Numbers, d: Derivation, op: Table, 
 
 def _ends(s: Structure, n: Numbers, d: Derivation, times: tuple[PassTimes, PassTimes]) -> dict[str, Value]:
     """The largest batches with a gain of 2 and of 1.1; the gain need not fall evenly, so a scan brackets its last crossing."""
-    silent = replace(s, memory=None, accuracy=False)
     batches = [2.0**k for k in range(17)]
 
-    def gains(batch: object) -> object:
-        out = compute(silent, n.replaced({"batch": batch}), Derivation(record=False))
-        return out["speedup"].value
+    @cache
+    def gain(batch: float) -> float:
+        quantized, plain = _passes(s, n.replaced({"batch": batch}), Derivation(record=False))[2]
+        return float(common.ratio(plain.expected, quantized.expected).evaluate())
 
-    scanned = [gains(batch) for batch in batches]
+    scanned = [gain(batch) for batch in batches]
     found = {}
     for symbol, factor in (("last_batch_2x", n.twofold), ("last_batch_1_1x", n.tenth)):
-        above = [i for i, gain in enumerate(scanned) if gain >= factor.value]
+        above = [i for i, gained in enumerate(scanned) if gained >= factor.value]
         if not above:
             continue
         low, high = int(batches[above[-1]]), int(batches[min(above[-1] + 1, 16)])
         condition = eq.gains(times[1].expected, factor, times[0].expected)
 
         def holds(batch: float, factor: Value = factor) -> bool:
-            return bool(gains(batch) >= factor.value)
+            return gain(batch) >= float(factor.value)
 
         value = d.search(symbol, "largest", "batch", low, high, condition, holds)
         if value is not None:
