@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,11 @@ _UNITS_OF_PRICES = (1e3, 1024.0, 1e6, 1024.0**2)
 SLOW = ("inverse_spec", "audit")
 # Tools that set their answer beside another by themselves.
 COMPARING = ("quantization", "wafer_scale", "safety_overhead", "sensitivity", "sweep", "find_in_zoo")
+# What a number in a call may be times, and how near it must be; kinds that stand in a call by name.
+_FACTORS = (1.0, 1e-3, 1e3, 1e9, 3600.0, 86400.0, 100.0)
+SAME = 1e-3
+_IN_WORDS = ("gbe", "ratio")
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 # Ways to serve whose effect is asked for: the answer is with them, and says how to ask without.
 _MANNERS = ("cached_percent", "draft_tokens", "draft_model", "acceptance_percent", "disaggregated", "weight_dtype")
 _EFFECT = re.compile(
@@ -52,7 +58,7 @@ def checked(best: Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -
     other = [id for ids in filled.others.values() for id in ids]
     by_price = tool == "serving_cost" and list(filled.others["hardware"]) == other
     if other and not by_price:
-        calls = tuple(f"{tool} {assigned(one)}" for one in _each(filled))
+        calls = tuple(f"{tool} {assigned(one)}" for one in _each(filled) if one)
         return NotSure(f"{tool} answers for one, and leaves out {', '.join(other)}.", nearest(said.linked.rest), calls)
     ids = [*said.linked.models, str(filled.arguments.get("model", filled.within.get("model", "")))]
     vague = [name for name in said.linked.families if not any(id.startswith(name) for id in ids)]
@@ -107,9 +113,25 @@ def checked(best: Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -
     if tool == "roofline" and "batch" in said.text and "phase" in found.assumed:
         found.arguments.pop("phase", None)
     notes += [f"Not used: {text}." for text in filled.unused_numbers]
+    if gone := _gone(found, best, said):
+        return NotSure(f"read as {tool}, which would leave out {', '.join(gone)}.", nearest(said.linked.rest, tool))
     shows = tuple(dict.fromkeys(name for meaning in meant for name in meaning.shows))
     reading = " ".join([found.reading, *notes])
     return Routed(found.tool, found.arguments, reading, found.assumed, shows)
+
+
+def _gone(found: Routed, best: Candidate, said: Said) -> list[str]:
+    """Return the names and numbers that took a place and yet do not stand in the call, whatever the way there."""
+    text = json.dumps(found.arguments)
+    values = [float(number) for number in _NUMBERS.findall(text)]
+    used = [q for q in said.numbers if q.kind and q.kind not in _IN_WORDS and q not in best.filled.left]
+    numbers = [
+        said.text[q.start : q.end].strip()
+        for q in used
+        if not any(abs(v * f - q.value) <= SAME * abs(q.value) for v in values for f in _FACTORS)
+    ]
+    ids = [id for kind in KINDS for id in said.linked.of(kind)] if found.tool != "find_in_zoo" else []
+    return [*numbers, *(id for id in ids if id not in text and found.tool != "scaling_law")]
 
 
 def _two_sides(best: Candidate, said: Said) -> bool:
@@ -140,9 +162,10 @@ def _searched(filled: Filled, said: Said, zoo: Zoo, notes: list[str]) -> NotSure
     """Start a search at a group that holds the model; be not sure where no group has room for the users."""
     arguments = filled.arguments
     tool, scenario = arguments["tool"], arguments["scenario"]
-    inner = dict(text.split("=", 1) for text in scenario if not text.startswith("n_accelerators"))
-    if tool == "fleet_efficiency":
+    inner = dict(text.split("=", 1) for text in scenario)
+    if tool == "fleet_efficiency" or ("n_accelerators" in inner and "n_accelerators" not in filled.within):
         return None
+    inner.pop("n_accelerators", None)
     by_group = arguments["solve_for"] == ["n_accelerators"]
     size = group_that_holds(tool, inner, said, zoo, always=by_group)
     if size and not (by_group and tool == "roofline"):

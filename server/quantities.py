@@ -36,6 +36,9 @@ _WORDS = {
     "hundred": "100",
     "thousand": "1000",
 }
+# Parts in words, and what they are parts of.
+_PARTS = {"half": 50, "(?:a |one )?third": 33.3, "(?:a |one )?quarter": 25}
+_PARTED = r"(?:prompts?|tokens|requests|queries|users|traffic|load|layers|context|time|input)"
 _PREFIX = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21}
 _TIMES = (
     (r"ms|milliseconds?|millis", 1e-3),
@@ -169,6 +172,8 @@ def spelled_out(text: str) -> str:
     text = re.sub(r"\b(?:half )(?:an? )?(million|billion|trillion)\b", r"0.5 \1", text, flags=re.I)
     text = re.sub(r"\bin (?:an? )(week|month|year|day)\b", r"in 1 \1", text, flags=re.I)
     text = re.sub(r"\bfor (?:an? )(week|month|year|day)\b", r"for 1 \1", text, flags=re.I)
+    for word, percent in _PARTS.items():
+        text = re.sub(rf"\b{word} (?:of )?(?=(?:the |my |our |all )?{_PARTED}\b)", f"{percent} % of ", text, flags=re.I)
     text = re.sub(r"\bmedian (?=wait|delay|latency|queue)", "p50 ", text, flags=re.I)
     return re.sub(r"(?<![\w.])(\d+) ?[x×] ?(?=[a-z])", r"\1 x ", text, flags=re.I)
 
@@ -234,8 +239,8 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity:
         pass
     elif leading and (leading != "tokens" or kind in ("", "tokens")) and not (leading == "loss" and kind):
         kind, factor, end = leading, 1.0, max(end, after_scale)
-    if kind == "users" and letter == "k" and _HOW_MANY.search(before):
-        kind = "tokens"  # `how many 4k chats`
+    if kind == "users" and letter == "k" and (_HOW_MANY.search(before) or not text[:end].endswith("s")):
+        kind = "tokens"  # `how many 4k chats`, `one 32k conversation`
     if not kind and letter == "k" and _ALONE.match(text, after_scale):
         kind, factor, end = "tokens", 1.0, after_scale
     if not kind:
