@@ -16,6 +16,7 @@ from mlwalls.solvers.words import figure, first, fit_result
 class CarbonResult(SolverResult):
     """Typed outputs; single figures are of the first region, lists rank all regions, lowest first."""
 
+    MAIN: ClassVar = "operational_t"
     BRIEF_LEAVES: ClassVar = frozenset({"region_low_t", "region_high_t", "ratio_low"})
 
     power_w: float | None = Field(default=None, description="An accelerator's.")

@@ -245,7 +245,8 @@ def find_metric(inner: Inner, out: Outcome, metric: str, argument: str = "metric
     """
     named = {f: place for f in inner.solver.result.model_fields if (place := symbol_of(f, out)) is not None}
     if not metric:
-        metric = next(iter(named), next(iter(out)))
+        main = inner.solver.result.MAIN
+        metric = main if main in named else next(iter(named), next(iter(out)))
     place = named.get(metric) or symbol_of(metric, out)
     if place is None:
         choices = [*named, *(symbol for symbol in out if symbol not in named)]

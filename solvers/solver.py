@@ -44,9 +44,11 @@ class SolverRequest(BaseModel):
 class SolverResult(BaseModel):
     """Typed outputs of a solver: flat, optional fields absent where they do not apply.
 
-    `BRIEF_LEAVES` are absent from brief answers; `FULL_ALONE` from all but those in full detail and those that say why not.
+    `MAIN` is the figure that an analysis takes where none is named (else the first). `BRIEF_LEAVES` are absent from brief
+    answers; `FULL_ALONE` from all but those in full detail and those that say why not.
     """
 
+    MAIN: ClassVar[str] = ""
     FULL_ALONE: ClassVar[frozenset[str]] = frozenset()
     BRIEF_LEAVES: ClassVar[frozenset[str]] = frozenset()
     model_config = ConfigDict(extra="forbid")

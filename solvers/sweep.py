@@ -2,7 +2,8 @@
 
 Any figure of any solver over the product of up to three lists, ranges or zoo selections, computed in arrays by the solver's own
 computation; the best feasible point by one figure, or the points that are best in two (none is better in both). The work shows
-the best point's program, and the points shown as reruns of it; a point to which other equations apply is named without.
+the best point's program, and the points shown as reruns of it; of a point to which other equations apply the figure of its own
+answer is quoted, with the call that gives it. A short sweep's points are all asked whether they are feasible.
 
 The whole table, as CSV or JSON and past what one machine computes at once: `mlwalls sweep`.
 """
@@ -16,15 +17,16 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from mlwalls.solvers.assignments import write_assignments
 from mlwalls.solvers.axes import Axis, read_axes
-from mlwalls.solvers.derivation import Derivation, NonFiniteError, Value
+from mlwalls.solvers.derivation import Derivation, NonFiniteError, Step, Value
 from mlwalls.solvers.equations import analysis as eq
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.inner import Inner, Metric, default_sense, figures, find_metric, resolve_inner
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.slicing import inputs_of, steps_behind
-from mlwalls.solvers.solver import Problem, Solver, SolverRequest
+from mlwalls.solvers.solver import Outcome, Presentation, Problem, Solver, SolverRequest
 from mlwalls.solvers.sweep_words import SweepOutcome, SweepResult, present
 from mlwalls.solvers.sweeping import Swept, at_point, sweep_figures
 from mlwalls.solvers.turning import held_searches
@@ -32,6 +34,8 @@ from mlwalls.zoo import Zoo
 
 MAX_POINTS = 2_000_000
 CHECKED = 300
+# Sweeps of so few points have each asked whether it is feasible.
+FEW = 64
 MAX_CELLS = 28
 SECONDS = 15.0
 Best = Literal["lowest", "highest"]
@@ -129,18 +133,42 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> SweepOutcome:
     held = held_searches(base)
     inputs = inputs_of(behind)
     rows: dict[int, dict[str, Value]] = {}
+    apart: list[int] = []
     for index in others:
-        if (differs := _differs(chosen, index, inner, inputs, held)) is not None:
+        if swept.size <= FEW and not chosen.answer(index).presented.feasible:
+            continue
+        if (differs := _differs(chosen, index, inner, inputs, held)) is None:
+            apart.append(index)
+        elif sum(map(len, [*rows.values(), differs])) <= MAX_CELLS:
             rows[index] = differs
-        else:
-            out.other_equations += 1
-        if sum(map(len, rows.values())) > MAX_CELLS:
-            rows.popitem()
-            break
+    if swept.size <= FEW:
+        out.infeasible = {i: p.verdict for i in chosen.order.tolist() if not (p := chosen.answer(i).presented).feasible}
     columns = list(dict.fromkeys(symbol for cells in rows.values() for symbol in cells))
     if columns:
         _table(s, d, out, inner, rows, columns, list(zip(values, units, strict=True)))
+    if apart:
+        _quoted(s, n, d, out, chosen, apart, units)
     return out
+
+
+def _quoted(
+    s: Structure, n: Numbers, d: Derivation, out: SweepOutcome, chosen: Chosen, apart: list[int], units: list[Value]
+) -> None:
+    """Quote the figures of points to which other equations apply from their own answers."""
+    table = d.table("other")
+    for place, index in enumerate(apart, 1):
+        answer = chosen.answer(index)
+        values = [answer.outcome[m.symbol] for m in s.metrics]
+        behind = steps_behind(answer.derivation, [v.name for v in values])
+        sources = tuple(dict.fromkeys(c for step in behind if isinstance(step, Step) for c in step.cite))
+        tool = answer.inner.solver.name
+        cells = {
+            key: common.ratio(n.answered(f"o{place}_{metric.symbol}", value, tool, sources), unit)
+            for key, metric, value, unit in zip(("value", "against"), s.metrics, values, units, strict=False)
+        }
+        table.row(f"o{place}", **cells)
+        out.calls.append(f"{tool} {' '.join(write_assignments(answer.inner.arguments))}")
+    out.other, out.apart = table, apart
 
 
 def _table(
@@ -193,6 +221,16 @@ def _differs(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class PointAnswer:
+    """One point's own answer."""
+
+    inner: Inner
+    outcome: Outcome
+    derivation: Derivation
+    presented: Presentation
+
+
 class Chosen:
     """Which points to name: the best feasible one, and those to show beside it."""
 
@@ -209,20 +247,26 @@ class Chosen:
         if not self.order.size:
             why = max(swept.reasons, key=lambda r: swept.reasons[r], default="no figure is finite")
             raise CallError("over", f"no point has an answer: {why}")
-        self._feasible: dict[int, bool] = {}
+        self._answers: dict[int, PointAnswer] = {}
         self.front: list[int] = []
 
     def resolved(self, index: int) -> Inner:
         """Return the request at a point."""
         return at_point(self.s.inner, self.s.axes, self.swept.point(index))
 
-    def feasible(self, index: int) -> bool:
-        """Whether the point's own answer is feasible."""
-        if index not in self._feasible:
+    def answer(self, index: int) -> PointAnswer:
+        """Return a point's own answer."""
+        if index not in self._answers:
             made = self.resolved(index)
             out, derivation = made.recorded()
-            self._feasible[index] = made.solver.present(made.problem, out, derivation).feasible
-        return self._feasible[index]
+            self._answers[index] = PointAnswer(
+                made, out, derivation, made.solver.present(made.problem, out, derivation)
+            )
+        return self._answers[index]
+
+    def feasible(self, index: int) -> bool:
+        """Whether the point's own answer is feasible."""
+        return self.answer(index).presented.feasible
 
     def best_and_shown(self) -> tuple[int, list[int]]:
         """Return the best point and the ones to show: all of a short list, else the front or the best few, spread on one axis."""

@@ -13,6 +13,9 @@ from mlwalls.solvers.solver import Binding, Presentation, Problem, SolverResult
 from mlwalls.solvers.sweeping import Swept
 from mlwalls.solvers.words import figure, first, fit_result
 
+# So many points are named in a sentence, each with its figure.
+NAMED = 6
+
 
 class SweepResult(SolverResult):
     """Typed outputs; the `point_` lists are one entry a point shown."""
@@ -28,6 +31,10 @@ class SweepResult(SolverResult):
     point_rows: list[str] | None = None
     point_value: list[float] | None = None
     point_against: list[float] | None = None
+    other_rows: list[str] | None = Field(default=None, description="Points to which other equations apply.")
+    other_value: list[float] | None = None
+    other_against: list[float] | None = None
+    calls: list[str] | None = Field(default=None, description="Theirs.")
 
 
 class SweepOutcome(dict[str, Value]):
@@ -39,7 +46,10 @@ class SweepOutcome(dict[str, Value]):
         self.table: Table | None = None
         self.shown: list[int] = []
         self.front: list[int] = []
-        self.other_equations = 0
+        self.other: Table | None = None
+        self.apart: list[int] = []
+        self.calls: list[str] = []
+        self.infeasible: dict[int, str] = {}
 
 
 def point_text(swept: Swept, index: int) -> str:
@@ -61,15 +71,31 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
     values = swept.figures[metric.symbol]
     import numpy
 
-    finite = values[numpy.isfinite(values)]
-    missing = swept.size - finite.size
+    usable = numpy.isfinite(values)
+    missing = swept.size - int(usable.sum())
+    if feasible:
+        usable[list(out.infeasible)] = False
+    finite = values[usable]
     other = metric.shown(float(finite.max() if direction == "lowest" else finite.min()))
     unit = f" {metric.unit}" if metric.unit else ""
     best = f"{figure(first(out['best_value']))}{unit}"
     sentence = (
         f"{direction.capitalize()} {metric.symbol} of {out.inner.solver.name} over {swept.size:,} points: {best} at "
-        f"{point_text(swept, out.best)}; {'at most' if direction == 'lowest' else 'at least'} {figure(other)}{unit} elsewhere."
+        f"{point_text(swept, out.best)}"
     )
+    if 1 < finite.size <= NAMED and not out.front:
+        sentence += "; " + ", ".join(
+            f"{figure(metric.shown(float(values[i])))} at {point_text(swept, i)}"
+            for i in sorted(numpy.flatnonzero(usable).tolist(), key=lambda i: values[i], reverse=direction == "highest")
+            if i != out.best
+        )
+    elif finite.size > 1:
+        sentence += f"; {'at most' if direction == 'lowest' else 'at least'} {figure(other)}{unit} elsewhere"
+    if feasible and out.infeasible:
+        sentence += f"; {len(out.infeasible)} of them infeasible"
+    if missing:
+        sentence += f"; {missing:,} without an answer"
+    sentence += "."
     if out.front:
         second = s.metrics[1]
         sentence += (
@@ -93,12 +119,15 @@ def present(problem: Problem, out: Any, d: Derivation) -> Presentation:
         extra["point_value"] = [float(f"{row['value']:.6g}") for row in rows]
         if len(s.metrics) > 1:
             extra["point_against"] = [float(f"{row['against']:.6g}") for row in rows]
+    if out.other is not None:
+        rows = out.other.rows.values()
+        extra |= {"other_rows": [point_text(swept, index) for index in out.apart], "calls": out.calls}
+        extra["other_value"] = [float(f"{row['value']:.6g}") for row in rows]
+        if len(s.metrics) > 1:
+            extra["other_against"] = [float(f"{row['against']:.6g}") for row in rows]
     warnings = [w for w in out.inner.problem.warnings if w not in problem.warnings]
     warnings += [f"{count:,} points: {why}" for why, count in list(swept.reasons.items())[:3]]
-    if out.other_equations:
-        warnings.append(
-            f"{out.other_equations} points of those to show follow other equations; `mlwalls sweep` lists all"
-        )
+    warnings += [f"{point_text(swept, i)}: {verdict.split('. ')[0]}" for i, verdict in list(out.infeasible.items())[:3]]
     binding = Binding(out.presented.binding.slug, out.presented.binding.runner_up)
     result = fit_result(SweepResult, out, extra, set())
     return Presentation(sentence, feasible, binding, result, warnings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation
@@ -11,6 +13,8 @@ from mlwalls.solvers.words import figure, first, fit_result, seconds
 
 class TailLatencyResult(SolverResult):
     """Typed outputs; times at the percentile where they end in `tail`."""
+
+    MAIN: ClassVar = "wait_tail_ms"
 
     utilization_percent: float
     wait_probability_percent: float | None = Field(default=None, description="Share that waits.")

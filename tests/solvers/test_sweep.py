@@ -236,3 +236,36 @@ def test_answers_verify(ask, model, over, metric, against, rows):
         ask, tool="roofline", scenario=scenario, over=over, metric=metric, against=against, rows=rows
     )
     assert len(json.dumps(answer)) < 8_000
+
+
+def test_accelerators_side_by_side_each_with_its_own_answers_figure(ask):
+    chips = ["h100", "h200", "b200", "l40s"]
+    scenario = ["model=llama-3.1-70b", "hardware=h100", "n_accelerators=2"]
+    answer = checked_answer(
+        ask, tool="serving_cost", scenario=scenario, over=[f"hardware={','.join(chips)}"], metric="query_usd"
+    )
+    own = {c: ask("serving_cost", model="llama-3.1-70b", hardware=c, n_accelerators=2) for c in chips}
+    # 70.6 billion parameters of 2 byte do not fit into 2 x 48 GB: that point is no figure of the comparison.
+    assert not own["l40s"]["feasible"]
+    costs = {f"hardware={c}": a["result"]["query_usd"] for c, a in own.items() if a["feasible"]}
+    result = answer["result"]
+    best = min(costs, key=costs.get)
+    assert result["best_point"] == best
+    assert result["best_value"] == pytest.approx(costs[best], rel=1e-5)
+    given = dict(zip(result["other_rows"], result["other_value"], strict=True))
+    given |= dict(zip(result.get("point_rows", []), result.get("point_value", []), strict=True))
+    assert {**given, best: costs[best]} == pytest.approx(costs, rel=1e-5)
+    assert "1 of them infeasible" in answer["verdict"]
+    assert any(warning.startswith("hardware=l40s: Infeasible") for warning in answer["warnings"])
+    # The calls give these figures.
+    for call, figure in zip(result["calls"], result["other_value"], strict=True):
+        arguments = dict(part.split("=", 1) for part in call.split(" ")[1:])
+        arguments["n_accelerators"] = int(arguments["n_accelerators"])
+        assert ask("serving_cost", **arguments)["result"]["query_usd"] == pytest.approx(figure, rel=1e-5)
+
+
+def test_carbon_is_swept_by_its_carbon_where_no_figure_is_named(ask):
+    scenario = ["hardware=h100", "n_accelerators=512", "hours=720", "regions=us-iowa"]
+    answer = checked_answer(ask, tool="carbon", scenario=scenario, over=["regions=us-iowa,ca-quebec"])
+    assert answer["result"]["metric"] == "operational"
+    assert answer["result"]["best_point"] == "regions=ca-quebec"
