@@ -62,7 +62,6 @@ def answer_schema(result: type[BaseModel]) -> dict[str, Any]:
             "value": {"type": "string"},
             "unit": {"type": "string"},
             "expression": {"type": "string"},
-            "equation": {"type": "string"},
             "wall": {"type": "string"},
             "sources": {"type": "array", "items": {"type": "string"}},
         },

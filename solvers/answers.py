@@ -114,7 +114,7 @@ def _typed(step: Step | Row) -> dict[str, Any]:
     if step.value is not None:
         typed |= {"value": rounded(step.value.value), "unit": step.value.unit}
     if isinstance(step.applied, Applied):
-        typed |= {"expression": step.applied.text(), "equation": step.applied.equation.name}
+        typed["expression"] = step.applied.text()
         if step.applied.equation.wall:
             typed["wall"] = step.applied.equation.wall
     if step.cite:

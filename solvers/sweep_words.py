@@ -31,10 +31,10 @@ class SweepResult(SolverResult):
     point_rows: list[str] | None = None
     point_value: list[float] | None = None
     point_against: list[float] | None = None
-    other_rows: list[str] | None = Field(default=None, description="Points to which other equations apply.")
+    other_rows: list[str] | None = None
     other_value: list[float] | None = None
     other_against: list[float] | None = None
-    calls: list[str] | None = Field(default=None, description="Theirs.")
+    calls: list[str] | None = Field(default=None, description="Of others.")
 
 
 class SweepOutcome(dict[str, Value]):
