@@ -5,10 +5,11 @@ Activation traffic is that of a fused network: outputs of convolution and linear
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlwalls.solvers.derivation import Derivation, Table, Value
+from mlwalls.solvers.devices import Device
 from mlwalls.solvers.equations import kernels as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.formats import STORED_BYTES
@@ -17,13 +18,15 @@ from mlwalls.solvers.shapes import stored_formats
 from mlwalls.zoo import Entry
 
 _EXAMPLE = {"flops": 1e12, "bytes": 4e9}
+# Where the shares of image models come from.
+_INFERRED, _TRAINED = "mlperf_inference", "mlperf_training"
 
 
 @dataclass(frozen=True, slots=True)
 class KernelShape:
     """What is known of the work: `sample` has FLOPs and activations a sample, else total FLOPs and bytes.
 
-    `tables`: most parameters are embedding tables of which a sample reads a few rows.
+    `tables`: most parameters are embedding tables of which a sample reads a few rows. `images`: an image model.
     """
 
     sample: bool
@@ -31,6 +34,7 @@ class KernelShape:
     training: bool
     format: str
     tables: bool = False
+    images: bool = False
 
 
 def resolve_sample(n: Numbers, model: Entry, weight_format: str, training: bool, warnings: list[str]) -> KernelShape:
@@ -60,7 +64,7 @@ def resolve_sample(n: Numbers, model: Entry, weight_format: str, training: bool,
     n.defined("w_bytes", STORED_BYTES[stored], "byte")
     n.defined("act_bytes", max(1.0, STORED_BYTES[stored]), "byte")
     n.defined("passes", 3 if training else 1)
-    return KernelShape(True, activations, training, stored, tables)
+    return KernelShape(True, activations, training, stored, tables, model.text("type") == "vision")
 
 
 def resolve_kernel(n: Numbers, flops: float | None, traffic: float | None) -> KernelShape:
@@ -114,9 +118,51 @@ def lower_kernel(d: Derivation, s: KernelShape, n: Numbers, cells: Mapping[str, 
     return op
 
 
-def assume_shares(n: Numbers) -> None:
-    """State the sustained shares of the peaks for work without a calibration of its own."""
-    for symbol, number, worst, best in (("compute", 0.5, 0.2, 0.8), ("memory", 0.85, 0.7, 0.95)):
-        n.assumed(f"eta_{symbol}", number, worst, best, source="mleng")
-        n.assumed(f"worst_{symbol}", worst, worst, number, source="mleng")
-        n.assumed(f"best_{symbol}", best, number, best, source="mleng")
+def assume_shares(n: Numbers, s: KernelShape, entries: Sequence[Entry], devices: Sequence[Device]) -> None:
+    """State the sustained shares of the peaks for work without a calibration of its own.
+
+    A kernel may be anything up to the best matmul measured on its chip. The image models' shares are set by MLPerf Inference
+    (ResNet-50, int8, offline): nine accelerators take 0.72 (L4) to 1.25 (T4) of the sum of the two floors, so that the
+    parts overlap (`kept`); software that is tuned less takes longer. Their training: ResNet-50 in MLPerf Training v2.0 and v3.0
+    and NVIDIA's PyTorch examples, 2.1 to 3.3 times that sum.
+    """
+    for symbol, (number, worst, best), source in shares_of(s):
+        n.assumed(f"eta_{symbol}", number, worst, best, source=source)
+        n.assumed(f"worst_{symbol}", worst, worst, number, source=source)
+        if not s.sample:
+            n.assumed(f"best_{symbol}", best, number, best, source=source)
+    if s.sample:
+        if s.images and s.training:
+            n.assumed("kept", 1.5, 1.2, 2.1, source=_TRAINED)
+        else:
+            n.assumed("kept", 0.7, 0.6, 1, source=_INFERRED)
+        return
+    for entry, device in zip(entries, devices, strict=True):
+        p = device.prefix
+        if entry.has("measured.matmul_bf16") and entry.has("peak.bf16"):
+            if f"{p}matmul" not in n:
+                n.zoo(f"{p}matmul", entry, "measured.matmul_bf16", "FLOP/s")
+            if dict(device.halvings)[device.layer] and f"{p}peak_bf16" not in n:
+                n.zoo(f"{p}peak_bf16", entry, "peak.bf16", "FLOP/s")
+
+
+def shares_of(s: KernelShape) -> tuple[tuple[str, tuple[float, float, float], str], ...]:
+    """Return the sustained shares of both peaks: expected, worst and best, with their source."""
+    if s.images and s.training:
+        return (("compute", (0.35, 0.2, 0.6), _TRAINED), ("memory", (0.5, 0.3, 0.8), _TRAINED))
+    if s.images:
+        return (("compute", (0.7, 0.2, 0.95), _INFERRED), ("memory", (0.85, 0.7, 1), _INFERRED))
+    return (("compute", (0.5, 0.2, 0.8), "mleng"), ("memory", (0.85, 0.7, 0.95), "mleng"))
+
+
+def quickest(d: Derivation, n: Numbers, s: KernelShape, out: Mapping[str, Value], device: Device) -> Value:
+    """Step out the least time that the work may take on a device: at the best measured rates, its parts overlapped."""
+    p = device.prefix
+    parts = (out[f"{p}expected"], out[f"{p}compute_floor"], out[f"{p}memory_floor"])
+    name = f"{p}low"
+    if s.sample:
+        return d.step(name, eq.overlapped(*parts, n.kept))
+    if f"{p}matmul" not in n:
+        return d.step(name, eq.best_kernel(*parts, n.best_compute, n.best_memory))
+    peak16 = n[f"{p}peak_bf16"] if f"{p}peak_bf16" in n else n[device.layer]
+    return d.step(name, eq.best_matmul(*parts, n[f"{p}matmul"], peak16, n.best_memory))

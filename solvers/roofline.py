@@ -2,8 +2,9 @@
 
 floor = max(ΣF/P, ΣQ/B, link bytes/B_link) over one pass [Williams 2009]: peak rates, compulsory traffic, no latency.
 expected = Σ F/(P·η) + Q/B over operators, plus links and per-layer overheads, with constants calibrated on
-published serving measurements (prefill, decode) or training runs (training); for vision models and custom
-kernels the shares of the peaks are stated assumptions with ranges. low and high bound the expectation.
+published serving measurements (prefill, decode) or training runs (training). For image models the shares of the
+peaks follow MLPerf's ResNet-50 (`kernels.assume_shares`); a custom kernel may be anything, from the best measured
+matmul or memory rate (low) to a fifth of the peak (high). low and high bound the expectation.
 
 Not modelled here: queueing and prefill interference (serving_cost), data and pipeline parallelism
 (fleet_efficiency), the cache capacity of an engine (kv_capacity), speculative decoding.
@@ -28,6 +29,13 @@ from mlwalls.solvers.shapes import check_ranks, resolve_model
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
 from mlwalls.solvers.training_pass import resolve_training
 from mlwalls.zoo import Entry, Zoo
+
+# What the range of work without a calibration stands for: of image models or not, by kind.
+UNLIKE = {
+    (False, "kernel"): "custom kernels may be anything: from the best measured rates to 20 % of the peak",
+    (False, "sample"): "models of samples; shares of the peaks assumed",
+    (True, "sample"): "image models; shares of the peaks as ResNet-50 has them in MLPerf",
+}
 
 
 class RooflineRequest(SolverRequest):
@@ -109,9 +117,9 @@ def resolve(request: RooflineRequest, zoo: Zoo) -> Problem:
         for entry, prefix in zip(entries, ("", "base_"), strict=False)
     )
     if shape is None:
-        assume_shares(n)
-        kinds = "custom kernels" if kind == "kernel" else "models of samples"
-        warnings.append(f"not calibrated: {kinds}; shares of the peaks assumed, starting kernels not counted")
+        assert kernel is not None
+        assume_shares(n, kernel, entries, devices)
+        warnings.append(f"not calibrated: {UNLIKE[kernel.images, kind]}, starting kernels not counted")
     else:
         n.you("context", request.seq_len, "token")
         n.defined("act_width", 2, "byte")

@@ -11,7 +11,7 @@ from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import kernels as kernel_eq
 from mlwalls.solvers.equations import memory as memory_eq
 from mlwalls.solvers.equations import node as eq
-from mlwalls.solvers.kernels import KernelShape, lower_kernel
+from mlwalls.solvers.kernels import KernelShape, lower_kernel, quickest
 from mlwalls.solvers.memory import Memory, needed_bytes
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.passes import (
@@ -202,10 +202,10 @@ def _request(s: Structure, n: Numbers, d: Derivation) -> tuple[dict[str, Value],
 
 def _range(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
     if s.kind != "transformer":
-        # The spread of the assumed shares: compute and memory parts at their best and worst.
+        # From the best measured rates to the worst of the assumed shares.
+        assert s.kernel is not None
         parts = (out["compute_time"], out["memory_time"], n.eta_compute, n.eta_memory)
-        best = d.step("best", kernel_eq.at_shares(*parts, n.best_compute, n.best_memory))
-        out["low"] = d.choose("low", "max", [out["floor"], best]).value
+        out["low"] = quickest(d, n, s.kernel, out, s.devices[0])
         out["high"] = d.step("high", kernel_eq.at_shares(*parts, n.worst_compute, n.worst_memory))
         return
     out["low"] = d.step("low", eq.lower_bound(out["floor"], out["expected"], n.spread_low, n.widen))
@@ -231,12 +231,12 @@ def _compare(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> 
         out["speedup_low"] = d.step("speedup_low", eq.ratio_low(speedup, joint))
         out["speedup_high"] = d.step("speedup_high", eq.ratio_high(speedup, joint))
     else:
-        # Each chip at either end of the assumed shares.
+        # Each chip at either end of its range.
+        assert s.kernel is not None
         parts = (out["base_compute_time"], out["base_memory_time"], n.eta_compute, n.eta_memory)
-        best = d.step("base_best", kernel_eq.at_shares(*parts, n.best_compute, n.best_memory))
-        quickest = d.choose("base_low", "max", [out["base_floor"], best]).value
+        least = quickest(d, n, s.kernel, out, s.devices[1])
         slowest = d.step("base_high", kernel_eq.at_shares(*parts, n.worst_compute, n.worst_memory))
-        out["speedup_low"] = d.step("speedup_low", common.ratio(quickest, out["high"]))
+        out["speedup_low"] = d.step("speedup_low", common.ratio(least, out["high"]))
         out["speedup_high"] = d.step("speedup_high", common.ratio(slowest, out["low"]))
     out["floor_speedup"] = d.step("floor_speedup", common.ratio(out["base_floor"], out["floor"]))
     out["flops_ratio"] = d.step("flops_ratio", common.ratio(n.peak, n.base_peak))

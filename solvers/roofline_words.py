@@ -196,9 +196,18 @@ def _single(s: Structure, n: Numbers, names: Names, out: Outcome, binding: Bindi
     unit = "tokens/s" if s.kind == "transformer" else "samples/s" if s.kind == "sample" else "kernels/s"
     return (
         f"{_work_of(s, names)} on {_on(names)}: {seconds(first(out['expected']))} expected "
-        f"({seconds(low)} to {seconds(high)}; floor {seconds(floor)}), {figure(first(out['throughput']))} {unit}; "
+        f"({seconds(low)}{_best(s, n, out)} to {seconds(high)}; floor {seconds(floor)}), "
+        f"{figure(first(out['throughput']))} {unit}; "
         f"{_why(s, n, names, out, binding)}."
     )
+
+
+def _best(s: Structure, n: Numbers, out: Outcome) -> str:
+    """Say whose rate the low end of a kernel's range has, where that is the best matmul's."""
+    low = first(out["low"])
+    if s.kind != "kernel" or "matmul" not in n or low <= first(out["memory_floor"]) / first(n.best_memory) * (1 + 1e-9):
+        return ""
+    return ", the best measured matmul's," if low < first(out["expected"]) else ""
 
 
 def _speedup(s: Structure, n: Numbers, names: Names, out: Outcome, binding: Binding) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlwalls.solvers.derivation import equation
+from mlwalls.solvers.functions import maximum, minimum
 
 
 @equation("FLOP", flops="FLOP")
@@ -45,3 +46,21 @@ def gathered_traffic(passes, dense, width, batch, gathered, elements, act_width,
 def at_shares(compute, memory, share_c, share_m, other_c, other_m):
     """A time of compute and memory parts, restated for other sustained shares of the peaks."""
     return compute * share_c / other_c + memory * share_m / other_m
+
+
+@equation("s", expected="s", compute="s", memory="s")
+def overlapped(expected, compute, memory, kept):
+    """What is left of both floors' sum where the parts overlap: no less than either, no more than expected."""
+    return minimum(expected, maximum(compute, memory, kept * (compute + memory)))
+
+
+@equation("s", expected="s", compute="s", memory="s", matmul="FLOP/s", peak="FLOP/s")
+def best_matmul(expected, compute, memory, matmul, peak, share_m):
+    """The slower part, arithmetic at the best measured matmul's share of the peak and memory at the best share of its own."""
+    return minimum(expected, maximum(compute * peak / matmul, memory / share_m))
+
+
+@equation("s", expected="s", compute="s", memory="s")
+def best_kernel(expected, compute, memory, share_c, share_m):
+    """The slower part, each at the best share of its peak."""
+    return minimum(expected, maximum(compute / share_c, memory / share_m))
