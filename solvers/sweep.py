@@ -17,13 +17,22 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mlwalls.solvers.assignments import write_assignments
+from mlwalls.solvers.assignments import assigned, write_assignments, written
 from mlwalls.solvers.axes import Axis, read_axes
 from mlwalls.solvers.derivation import Derivation, NonFiniteError, Step, Value
 from mlwalls.solvers.equations import analysis as eq
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.errors import CallError
-from mlwalls.solvers.inner import Inner, Metric, default_sense, figures, find_metric, resolve_inner
+from mlwalls.solvers.inner import (
+    Inner,
+    Metric,
+    askable,
+    default_sense,
+    figures,
+    find_metric,
+    resolve_inner,
+    schema_of,
+)
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.slicing import inputs_of, steps_behind
 from mlwalls.solvers.solver import Outcome, Presentation, Problem, Solver, SolverRequest
@@ -72,7 +81,7 @@ def resolve(request: SweepRequest, zoo: Zoo) -> Problem:
     Raises:
         CallError: the inner request, an axis or a figure is wrong; too many points.
     """
-    inner = resolve_inner(request.tool, request.scenario, zoo)
+    inner = _inner(request, zoo)
     axes = read_axes(request.over, inner)
     size = math.prod(len(axis.values) for axis in axes)
     if size > MAX_POINTS:
@@ -99,6 +108,35 @@ def resolve(request: SweepRequest, zoo: Zoo) -> Problem:
         inner = inner.at(set=[*inner.arguments.get("set", []), *request.set_])
     structure = Structure(inner, tuple(axes), metrics, tuple(directions), request.rows)
     return Problem(structure, n, list(inner.problem.warnings), scenario, structure)
+
+
+def _inner(request: SweepRequest, zoo: Zoo) -> Inner:
+    """Resolve the scenario, where it needs it with what is swept at its beginning."""
+    try:
+        return resolve_inner(request.tool, request.scenario, zoo)
+    except CallError as error:
+        begun = _begun(request)
+        if not begun:
+            raise
+        try:
+            return resolve_inner(request.tool, [*request.scenario, *begun], zoo)
+        except CallError:
+            raise error from None
+
+
+def _begun(request: SweepRequest) -> list[str]:
+    """Return where axes begin that the scenario does not name: it need not give what is swept."""
+    solver = askable().get(request.tool)
+    if solver is None:
+        return []
+    given = {line.partition("=")[0].strip() for text in request.scenario for line in assigned(text)}
+    begun = {}
+    for text in request.over:
+        name, _, values = (part.strip() for part in text.partition("="))
+        if name in schema_of(solver) and name not in given and values:
+            first = values.strip("[]").partition(",")[0].partition("..")[0].strip()
+            begun[name] = solver.example.get(name, "") if first.startswith("zoo") else first
+    return [f"{name}={written(value)}" for name, value in begun.items()]
 
 
 def first_answer(inner: Inner, axes: Sequence[Axis]) -> Inner:

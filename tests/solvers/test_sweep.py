@@ -264,6 +264,15 @@ def test_accelerators_side_by_side_each_with_its_own_answers_figure(ask):
         assert ask("serving_cost", **arguments)["result"]["query_usd"] == pytest.approx(figure, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "over", [["hardware=h100,h200", "batch_sizes=1,8"], ["hardware=zoo where memory_capacity_gb>=140"]], ids=str
+)
+def test_a_scenario_need_not_name_what_is_swept(ask, over):
+    short = checked_answer(ask, tool="roofline", scenario=["model=llama-3.1-8b"], over=over)
+    named = checked_answer(ask, tool="roofline", scenario=["model=llama-3.1-8b", "hardware=h200"], over=over)
+    assert short["result"] == named["result"]
+
+
 def test_carbon_is_swept_by_its_carbon_where_no_figure_is_named(ask):
     scenario = ["hardware=h100", "n_accelerators=512", "hours=720", "regions=us-iowa"]
     answer = checked_answer(ask, tool="carbon", scenario=scenario, over=["regions=us-iowa,ca-quebec"])
