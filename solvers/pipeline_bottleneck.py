@@ -5,8 +5,11 @@ of their times when it does not [Mohan 2021, Murray 2021]. Cache hits skip stora
 records, blocks) multiplies what is read; shared storage is divided among the hosts. Then: the stage that binds next, and the
 workers, bandwidth or cache that would keep the accelerators 95 % busy.
 
-Assumed where not given: CPU decode with the usual augmentation, 150 to 300 images a second and core; a model FLOPs utilization of
-35 % (19 to 50) for the accelerator's own rate, which a measured rate should replace.
+Assumed where not given: CPU decode with the usual augmentation, 150 to 300 images a second and core; a model FLOPs utilization
+for the accelerator's own rate, which a measured rate should replace: 35 % (19 to 50), but for training image models that do few
+FLOPs for each activation they write (ResNets) 19 % (15 to 27), after ResNet-50 in MLPerf Training v3.0 (H100, 7,010 images/s:
+17 %) and v2.0 (A100, 3,275: 26 %) and NVIDIA's PyTorch examples (A100, 2,470 alone: 19 %, 2,078 of eight: 16 %); with depthwise
+convolutions (MobileNet, EfficientNet) 6 % (2 to 15), as `roofline` has it by their memory traffic.
 
 Not modelled: latency of small reads (a bandwidth that holds for the access pattern is needed), contention of CPU memory,
 variance between batches, writing checkpoints.
@@ -29,6 +32,9 @@ from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, Solv
 from mlwalls.solvers.words import figure, first, fit_result, seconds
 from mlwalls.zoo import Entry, Zoo
 
+# Utilization (and range) in training an image model with fewer FLOPs than this for each activation written, and of the rest.
+TRAINED = ((300, (0.06, 0.02, 0.15)), (1500, (0.19, 0.15, 0.27)))
+USUAL = (0.35, 0.19, 0.5)
 STAGES = {
     "storage_rate": ("storage", "storage_bandwidth"),
     "network_rate": ("the network", "ingestion"),
@@ -197,9 +203,19 @@ def _accelerator(
     if request.mfu_percent is not None:
         n.you("mfu", request.mfu_percent / 100)
     else:
-        n.assumed("mfu", 0.35, 0.19, 0.5)
-        warnings.append("mfu_percent not given: 35 % (19 to 50) assumed; a measured rate is better")
+        assumed = _utilization(model) if training else USUAL
+        n.assumed("mfu", *assumed, source="mlperf_training" if assumed != USUAL else "")
+        share, low, high = (f"{100 * part:g}" for part in assumed)
+        warnings.append(f"mfu_percent not given: {share} % ({low} to {high}) assumed; a measured rate is better")
     return model
+
+
+def _utilization(model: Entry) -> tuple[float, float, float]:
+    """Return the utilization assumed in training a model, with its range."""
+    if model.text("type") != "vision" or not model.has("sample.activation_elements"):
+        return USUAL
+    done = model.number("sample.flops").value / model.number("sample.activation_elements").value
+    return next((share for most, share in TRAINED if done < most), USUAL)
 
 
 def _storage(request: PipelineRequest, zoo: Zoo, n: Numbers, warnings: list[str], scenario: dict[str, object]) -> bool:

@@ -115,9 +115,11 @@ def pipeline(row: Row, zoo: Zoo) -> Outcome:
         return Skipped(row["id"], row["kind"], "what a core or the storage delivers is an input of the tool")
     model, chip = given["model"].split()[0], given["gpu"]
     arguments = {"model": model, "hardware": chip, "n_accelerators": given["num_gpus"], "cpu_workers": 1}
+    solver = solvers()["pipeline_bottleneck"]
+    assumed = solver.resolve(solver.request.model_validate(arguments), zoo).numbers.mfu.origin
     bounds = [
         _result("pipeline_bottleneck", {**arguments, **mfu}, zoo).accelerator_rate_samples_per_s
-        for mfu in ({}, {"mfu_percent": MFU_RANGE[0]}, {"mfu_percent": MFU_RANGE[1]})
+        for mfu in ({}, {"mfu_percent": 100 * assumed.low}, {"mfu_percent": 100 * assumed.high})
     ]
     return _scored(row, bounds[0], {"stage": "accelerators"}, bounds[1], bounds[2])
 
@@ -135,8 +137,6 @@ def _scored(
 
 # Of an offline run that does not state it.
 OFFLINE_BATCH = 2048
-# The range that pipeline_bottleneck assumes, in percent.
-MFU_RANGE = (19, 50)
 SCORERS: dict[str, Scorer] = {
     POOL: pool,
     RATE: rate,

@@ -146,3 +146,37 @@ def test_properties(ask, rate, count, workers, bandwidth, hit, amplification, pr
     for better in ({"cpu_workers": workers + 1}, {"storage_gb_per_s": 2 * bandwidth}, {"prefetch": True}):
         more = ask("pipeline_bottleneck", **{**call, **better})["result"]["utilization_percent"]
         assert more >= busy * (1 - 1e-6)
+
+
+# ResNet-50 training, images a second of one accelerator: MLPerf Training v3.0 (DGX H100, 56,080 of eight) and v2.0 (DGX A100,
+# 26,200 of eight), NVIDIA DeepLearningExamples (PyTorch, mixed precision: one A100, and 16,621 of eight).
+@pytest.mark.parametrize(
+    ("chip", "measured"), [("h100", 56_080 / 8), ("a100", 26_200 / 8), ("a100", 2_470), ("a100", 16_621 / 8)]
+)
+def test_an_assumed_rate_covers_published_training(ask, chip, measured):
+    answer = ask("pipeline_bottleneck", model="resnet-50", hardware=chip)
+    rate = answer["result"]["accelerator_rate_samples_per_s"]
+    # Assumed: 19 % (15 to 27) of the peak.
+    assert 15 / 19 < measured / rate < 27 / 19
+    assert any("19 % (15 to 27)" in w for w in answer["warnings"])
+    # roofline's own rate lies in the same range.
+    told = ask("roofline", model="resnet-50", hardware=chip, phase="training", batch_sizes=[256])["result"]
+    assert 15 / 19 < told["throughput_samples_per_s"] / rate < 27 / 19
+
+
+@pytest.mark.parametrize(
+    ("model", "phase", "percent"),
+    [
+        ("mobilenet-v2", "training", 6),
+        ("efficientnet-b0", "training", 6),
+        ("resnet-152", "training", 19),
+        ("vit-b-16", "training", 35),
+        ("resnet-50", "inference", 35),
+    ],
+)
+def test_the_assumed_utilization_follows_the_kind_of_network(ask, model, phase, percent):
+    answer = ask("pipeline_bottleneck", model=model, hardware="a100", phase=phase)
+    assert any(w.startswith(f"mfu_percent not given: {percent} %") for w in answer["warnings"])
+    if phase == "training" and percent < 35:
+        told = ask("roofline", model=model, hardware="a100", phase=phase, batch_sizes=[256])["result"]
+        assert told["mfu_percent"] == pytest.approx(percent, rel=0.5)
