@@ -5,7 +5,12 @@ what is used of the wall's bound, and by whose calculation. Then the wall that b
 money), and the three numbers to improve first.
 
 A figure of another answer stands in the work as `answer TOOL`; `calls` are the calls that give those answers, each with its own
-work. What the budget buys: C = accelerators · peak · time · model FLOPs utilization, D = C / 6N [Kaplan 2020].
+work. A run trains on what its fleet delivers: throughput · goodput · time. With a utilization given, D = C / 6N with C =
+accelerators · peak · time · utilization [Kaplan 2020], without attention's own FLOPs; the verdict has the tokens with them.
+
+A service is replicas, of the size (within a link domain where one holds the model) of which all accelerators together answer
+most queries at the target. All of its figures are at the load: a replica's batch, its step, the share that is busy, energy, and
+the price of a query, which is that of all accelerators over all queries.
 """
 
 from __future__ import annotations
@@ -15,11 +20,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from mlwalls.solvers.audit_parts import Audit, Row, serving, training
+from mlwalls.solvers.audit_parts import Audit, Row, bought, training
+from mlwalls.solvers.audit_serving import serving
 from mlwalls.solvers.audit_words import Audited, AuditResult, present
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import analysis as eq
-from mlwalls.solvers.equations import common, scaling
+from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations.operations import each
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.solver import Problem, Solver, SolverRequest
@@ -44,13 +51,15 @@ class AuditRequest(SolverRequest):
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """The rows to step out."""
+    """The rows to step out; `rated` where a replica keeps the target, `kept` where all replicas take the load."""
 
     training: bool
     rows: tuple[Row, ...]
     levers: tuple[str, ...]
     given_mfu: bool
     priced: bool
+    rated: bool
+    kept: bool
 
 
 def resolve(request: AuditRequest, zoo: Zoo) -> Problem:
@@ -75,6 +84,8 @@ def resolve(request: AuditRequest, zoo: Zoo) -> Problem:
         tuple(audit.levers),
         request.mfu_percent is not None,
         "price" in n,
+        request.workload == "serving" and "rate" in n,
+        audit.kept,
     )
     return Problem(structure, n, audit.warnings, scenario, (request, audit))
 
@@ -83,31 +94,43 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> Audited:
     """Step out the table of walls and what the whole adds up to; keys are the results' symbols."""
     out = Audited()
     if s.training:
-        _budget(s, n, d, out)
+        out |= bought(n, d)
+        out["tokens_per_parameter"] = d.step("tokens_per_parameter", common.ratio(out["tokens"], n.parameters))
+        if s.given_mfu:
+            out["counted"] = d.step("counted", eq.trained_on_at(n.rate, n.given_mfu, n.mfu, n.run))
+    else:
+        _service(s, n, d, out)
+    if s.priced and (s.training or s.kept):
+        out["cost"] = d.step("cost", eq.rent(n.accelerators, n.run, n.price))
+        if s.kept:
+            out["query_cost"] = d.step("query_cost", each(out["cost"], n.run, n.queries))
     table = d.table("wall")
     for row in s.rows:
         value = _total(d, n, out, f"{row.slug}_value", row.value)
         bound = _total(d, n, out, f"{row.slug}_bound", row.bound)
         out.ends[row.slug] = (value, bound)
         table.row(row.slug, used=common.ratio(value, bound))
-    d.column(table, "headroom", eq.left(table["used"]))
     out.table = table
     if s.levers:
         levers = d.table("lever")
         for symbol in s.levers:
-            levers.row(symbol, elasticity=n[f"elasticity_{symbol}"])
+            levers.row(symbol, elasticity=n[f"on_{symbol}"])
         out.levers = levers
-    out |= {name: n[name] for name in ("total_energy", "total_carbon", "query_cost") if name in n}
-    if s.priced and s.training:
-        out["cost"] = d.step("cost", eq.rent(n.accelerators, n.run, n.price))
+    out |= {name: n[name] for name in ("total_energy", "total_carbon") if name in n}
     return out
 
 
-def _budget(s: Structure, n: Numbers, d: Derivation, out: Audited) -> None:
-    share = n.given_mfu if s.given_mfu else d.step("sustained", common.product(n.mfu, n.goodput))
-    out["budget"] = d.step("budget", eq.training_budget(n.accelerators, n.peak, n.run, share))
-    out["tokens"] = d.step("tokens", scaling.affordable(out["budget"], n.parameters))
-    out["tokens_per_parameter"] = d.step("tokens_per_parameter", common.ratio(out["tokens"], n.parameters))
+def _service(s: Structure, n: Numbers, d: Derivation, out: Audited) -> None:
+    """Step out replicas, the share of what they can do that is busy, and what a load beyond it would take."""
+    out["group"] = n.group
+    out["replicas"] = d.step("replicas", eq.whole_groups(n.accelerators, n.group))
+    if not s.rated:
+        return
+    out["most"] = d.step("most", eq.scaled(n.rate, out["replicas"]))
+    out["busy"] = d.step("busy", common.ratio(n.queries, out["most"]))
+    if not s.kept:
+        out["enough"] = d.step("enough", eq.copies(n.queries, n.rate))
+        out["accelerators_needed"] = d.step("accelerators_needed", common.product(out["enough"], n.group))
 
 
 def _total(d: Derivation, n: Numbers, out: Audited, name: str, names: tuple[str, ...]) -> Value:

@@ -1,4 +1,4 @@
-"""Which solvers an audit asks, with which of the others' figures, and which rows it makes of their answers."""
+"""What an audit gathers, and which solvers one of a training run asks, with which of the others' figures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 from mlwalls.solvers.assignments import write_assignments
 from mlwalls.solvers.derivation import Derivation, NonFiniteError, Step, Value
 from mlwalls.solvers.equations import analysis as eq
+from mlwalls.solvers.equations import common, scaling
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.inner import resolve_inner
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.prices import listing
+from mlwalls.solvers.prices import PATH, listing
 from mlwalls.solvers.registry import solvers
 from mlwalls.solvers.slicing import steps_behind
 from mlwalls.solvers.solver import Binding, Presentation
+from mlwalls.solvers.words import figure
 from mlwalls.zoo import Entry, Zoo
 
 HOST = 8
@@ -48,13 +50,13 @@ class Audit:
     warnings: list[str]
     rows: list[Row] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
-    asked: dict[str, list[str]] = field(default_factory=dict)
     levers: list[str] = field(default_factory=list)
     lever_of: str = ""
     notes: list[str] = field(default_factory=list)
     binding: Binding | None = None
     feasible: bool = True
     verdict: str = ""
+    kept: bool = False
 
     def ask(
         self, tool: str, figures: Mapping[str, str], required: bool = True, **arguments: Any
@@ -75,7 +77,6 @@ class Audit:
                 raise CallError("model", text, repair=_own_repair(error, arguments)) from error
             self.notes.append(f"not audited by {tool}: {text}")
             return None
-        self.asked[tool] = lines
         self.calls.append(f"{tool} {' '.join(lines)}")
         behind = steps_behind(derivation, [out[symbol].name for symbol in figures.values() if symbol in out])
         sources = tuple(dict.fromkeys(c for step in behind if isinstance(step, Step) for c in step.cite))
@@ -85,13 +86,13 @@ class Audit:
         self.warnings += [
             w
             for w in (*inner.problem.warnings, *shown.warnings)
-            if w not in self.warnings and "taken as" not in w and not w.startswith("water")
+            if w not in self.warnings and "taken as" not in w and not w.startswith(("water", "cpu_workers"))
         ]
         return shown
 
     def row(self, slug: str, value: Sequence[str], bound: Sequence[str], tool: str, what: str) -> None:
         """Add a wall's row where all its figures are there."""
-        computed = {"tokens_per_parameter"}
+        computed = {"tokens_per_parameter", "busy", "query_cost"}
         if not value or not all(name in self.n or name in computed for name in (*value, *bound)):
             return
         nothing = [name for name in bound if name in self.n and not self.n[name].value > 0 and len(bound) == 1]
@@ -100,9 +101,9 @@ class Audit:
         else:
             self.rows.append(Row(slug, tuple(value), tuple(bound), tool, what))
 
-    def improve(self, tool: str, metric: str) -> None:
-        """Add the three numbers to which a figure of an answer answers most."""
-        lines = self.asked[tool]
+    def improve(self, tool: str, metric: str, **arguments: Any) -> None:
+        """Add the three numbers to which a figure of a solver's answer to these arguments answers most."""
+        lines = write_assignments(arguments)
         solver = solvers()["sensitivity"]
         request = solver.request.model_validate({"tool": tool, "scenario": lines, "metric": metric})
         try:
@@ -112,7 +113,7 @@ class Audit:
             return
         self.calls.append(f"sensitivity tool={tool} scenario=[{','.join(lines)}] metric={metric}")
         for symbol, elasticity in list(zip(found["vary_rows"], found["vary_elasticity"], strict=True))[:LEVERS]:
-            self.n.answered(f"elasticity_{symbol}", Value(symbol, float(elasticity)), "sensitivity", ())
+            self.n.answered(f"on_{symbol}", Value(symbol, float(elasticity)), "sensitivity", ())
             self.levers.append(symbol)
         self.lever_of = f"{tool}'s {metric}"
 
@@ -130,12 +131,15 @@ def _own_repair(error: Exception, arguments: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _common(a: Audit, days: float) -> None:
+def common_numbers(a: Audit, days: float) -> None:
+    """Read what both kinds of audit rest on."""
     n = a.n
     n.you("accelerators", a.accelerators)
     n.you("run", days * 86400, "s")
     n.defined("unity", 1)
-    n.zoo("parameters", a.model, "parameters", "")
+    # What a token of training computes with: of a mixture, only the experts that it is routed to.
+    active = a.model.has("active_parameters")
+    n.zoo("parameters", a.model, "active_parameters" if active else "parameters", "")
     peak = next((p for p in ("peak.bf16", "peak.fp16") if a.hardware.has(p)), "")
     if not peak:
         raise CallError(
@@ -146,7 +150,7 @@ def _common(a: Audit, days: float) -> None:
 
 def training(a: Audit, r: Any) -> None:
     """Ask what a training run asks: the fleet, its data, what the budget buys, energy, money."""
-    _common(a, r.days)
+    common_numbers(a, r.days)
     n = a.n
     given: dict[str, Any] = {"model": a.model.id, "hardware": a.hardware.id, "n_accelerators": a.accelerators}
     names = (
@@ -167,7 +171,10 @@ def training(a: Audit, r: Any) -> None:
     if r.mfu_percent is not None:
         n.you("given_mfu", r.mfu_percent / 100)
     fleet = "fleet_efficiency"
-    a.row("compute_throughput", ["mfu"], ["unity"], fleet, "MFU of the peak")
+    if "given_mfu" in n:
+        a.row("compute_throughput", ["given_mfu"], ["unity"], "as given", f"MFU; {figure(n.mfu.value)} computed")
+    else:
+        a.row("compute_throughput", ["mfu"], ["unity"], fleet, "MFU of the peak")
     a.row("memory_capacity", ["needed"], ["needed", "headroom"], fleet, "an accelerator's")
     a.ask(
         "roofline",
@@ -191,16 +198,19 @@ def training(a: Audit, r: Any) -> None:
     a.row("synchronization", [x for x in ("stragglers", "bubble") if x in n], ["delivered"], fleet, "of the time")
     a.row("reliability", ["failures"], ["delivered"], fleet, "of the time")
     _algorithm(a, r)
-    _operations(a, r, r.days * 24)
+    operations(a, r)
     _price(a)
-    a.improve(fleet, "throughput")
+    a.improve(fleet, "throughput", **given)
 
 
 def _data(a: Audit) -> None:
     """The input pipeline at the fleet's own rate: token ids of 4 bytes from a shared 10 GB/s file system."""
     silent = Derivation(record=False)
     a.n.defined("sequence_tokens", 4096, "token")
-    rate = silent.step("fed", eq.fed(a.n.rate, a.n.accelerators, a.n.sequence_tokens)).value
+    whole = a.n.rate
+    if "given_mfu" in a.n:
+        whole = silent.step("whole", eq.at_share(whole, a.n.given_mfu, a.n.mfu))
+    rate = silent.step("fed", eq.fed(whole, a.n.accelerators, a.n.sequence_tokens)).value
     a.ask(
         "pipeline_bottleneck",
         {"demand": "accelerator_rate", "storage_rate": "storage_rate", "network_rate": "network_rate"},
@@ -223,22 +233,34 @@ def _data(a: Audit) -> None:
 
 
 def _algorithm(a: Audit, r: Any) -> None:
-    n = a.n
     silent = Derivation(record=False)
-    share = n.given_mfu if "given_mfu" in n else n.mfu
-    budget = silent.step("budget", eq.training_budget(n.accelerators, n.peak, n.run, share)).value
-    a.ask("scaling_law", {"optimal_ratio": "optimal_ratio"}, required=False, compute_flop=float(f"{budget:.6g}"))
+    compute = silent.step("compute", scaling.training_compute(a.n.parameters, bought(a.n, silent)["tokens"])).value
+    a.ask("scaling_law", {"optimal_ratio": "optimal_ratio"}, required=False, compute_flop=float(f"{compute:.6g}"))
     a.row(
         "scaling_laws",
         ["tokens_per_parameter"],
         ["optimal_ratio"],
         "scaling_law",
-        "tokens a parameter, of the optimal",
+        "a parameter, of the optimal",
     )
-    _architecture(a, 4096)
+    architecture(a, 4096)
 
 
-def _architecture(a: Audit, tokens: int) -> None:
+def bought(n: Numbers, d: Derivation) -> dict[str, Value]:
+    """Step out what a run's time buys: `budget`, FLOPs delivered, and `tokens`.
+
+    The fleet's own, or at a utilization given as many as 6 FLOP a parameter and token leave.
+    """
+    if "given_mfu" in n:
+        budget = d.step("budget", eq.training_budget(n.accelerators, n.peak, n.run, n.given_mfu))
+        return {"budget": budget, "tokens": d.step("tokens", scaling.affordable(budget, n.parameters))}
+    share = d.step("sustained", common.product(n.mfu, n.goodput))
+    budget = d.step("budget", eq.training_budget(n.accelerators, n.peak, n.run, share))
+    return {"budget": budget, "tokens": d.step("tokens", eq.trained_on(n.rate, n.goodput, n.run))}
+
+
+def architecture(a: Audit, tokens: int) -> None:
+    """Add the row of the model's architecture: what of the bytes of a decoded token is cache."""
     a.ask(
         "architecture_efficiency",
         {"token_flops": "a_flops", "token_read": "a_read", "token_cache": "a_cache"},
@@ -255,22 +277,32 @@ def _architecture(a: Audit, tokens: int) -> None:
     )
 
 
-def _operations(a: Audit, r: Any, hours: float) -> None:
+def operations(a: Audit, r: Any, busy: float | None = None) -> None:
+    """Add energy and carbon: of a run, beside full power; of a service at a share of its full load, beside that.
+
+    Power grows with the load from the idle share up, to the utilization that carbon takes where none is given.
+    """
     arguments: dict[str, Any] = {
         "regions": [r.region],
         "hardware": a.hardware.id,
         "n_accelerators": a.accelerators,
-        "hours": hours,
+        "hours": r.days * 24,
     }
-    a.ask(
-        "carbon",
-        {"total_energy": "energy", "total_carbon": "carbon", "carbon_high": "high"},
-        required=False,
-        **arguments,
-    )
-    a.ask("carbon", {"full_energy": "energy"}, required=False, **arguments, utilization_percent=100)
-    a.row("energy", ["total_energy"], ["full_energy"], "carbon", "of full power")
-    a.row("sustainability", ["total_carbon"], ["carbon_high"], "carbon", "of the grid's highest figure")
+    own = {"total_energy": "energy", "total_carbon": "carbon", "carbon_high": "high"}
+    if busy is None:
+        a.ask("carbon", own, required=False, **arguments)
+        a.ask("carbon", {"full_energy": "energy"}, required=False, **arguments, utilization_percent=100)
+        what = "of full power"
+    else:
+        a.ask("carbon", {"full_energy": "energy"}, required=False, **arguments)
+        if "full_energy" not in a.n:
+            return
+        full = resolve_inner("carbon", write_assignments(arguments), a.zoo).problem.numbers.utilization.value
+        percent = float(f"{100 * busy * full:.6g}")
+        a.ask("carbon", own, required=False, **arguments, utilization_percent=percent)
+        what = "of full load"
+    a.row("energy", ["total_energy"], ["full_energy"], "carbon", what)
+    a.row("sustainability", ["total_carbon"], ["carbon_high"], "carbon", "of the grid's highest")
 
 
 def _price(a: Audit) -> None:
@@ -278,76 +310,9 @@ def _price(a: Audit) -> None:
     if found is None:
         a.notes.append(f"economic cost left out: the zoo has no rental price of {a.hardware.name}")
         return
-    listed = [e for e in a.zoo.entries("prices") if e.text("hardware") == a.hardware.id and e.has("usd_per_hour")]
-    dearest = next(e for e in listed if e.number("usd_per_hour").value == found.high)
-    a.n.zoo("price", found.taken, "usd_per_hour", "USD/h")
-    a.n.zoo("dearest", dearest, "usd_per_hour", "USD/h")
+    a.n.zoo("price", found.taken, PATH, "USD/h")
+    if not found.high > found.low:
+        a.notes.append(f"economic cost left out: one price of {a.hardware.name} to compare with")
+        return
+    a.n.zoo("dearest", found.dearest, PATH, "USD/h")
     a.row("economic_cost", ["price"], ["dearest"], "prices", "of the dearest listing")
-
-
-def serving(a: Audit, r: Any) -> None:
-    """Ask what a deployment asks: a step, the cache, the queue, compression, energy, money, a guard."""
-    _common(a, r.days)
-    n = a.n
-    group: dict[str, Any] = {"model": a.model.id, "hardware": a.hardware.id, "n_accelerators": a.accelerators}
-    cost = {**group, "tpot_ms": r.tpot_ms}
-    names = {"query_cost": "query"} | {
-        k: k for k in ("listed", "tpot", "ttft", "concurrency", "slots", "prefill", "decoding")
-    }
-    shown = a.ask("serving_cost", names, **cost)
-    assert shown is not None
-    a.binding, a.feasible, a.verdict = shown.binding, shown.feasible, shown.verdict
-    n.you("target", r.tpot_ms / 1e3, "s")
-    n.you("queries", r.queries_per_s, "1/s")
-    batch = int(n.decoding.value) if "decoding" in n else 1
-    a.ask(
-        "roofline",
-        {
-            "mfu": "mfu",
-            "mbu": "mbu",
-            "needed": "needed",
-            "headroom": "headroom",
-            "link": "link_floor",
-            "step": "expected",
-        },
-        required=False,
-        **group,
-        phase="decode",
-        batch_sizes=[batch],
-        seq_len=1152,
-    )
-    a.row("compute_throughput", ["mfu"], ["unity"], "roofline", f"of the peak, batch {batch}")
-    a.row("memory_bandwidth", ["mbu"], ["unity"], "roofline", "of the bandwidth")
-    a.row("memory_capacity", ["needed"], ["needed", "headroom"], "roofline", "an accelerator's")
-    a.row("communication", ["link"], ["step"], "roofline", "links at their peak, of the step")
-    a.row("serving_phases", ["tpot"], ["target"], "serving_cost", "a token, of the target")
-    a.ask("kv_capacity", {"most": "max_sequences"}, required=False, **group, seq_len=1280)
-    a.row("batching", ["concurrency"], ["most"], "serving_cost", "sequences, of those that fit")
-    busy = r.queries_per_s
-    service = float(n.ttft.value + 256 * n.tpot.value) if "ttft" in n and "tpot" in n else 0.0
-    if service:
-        a.ask(
-            "tail_latency",
-            {"utilization": "utilization"},
-            required=False,
-            arrivals_per_s=busy,
-            service_time_s=float(f"{service:.6g}"),
-            servers=max(1, batch),
-        )
-        a.row("tail_latency", ["utilization"], ["unity"], "tail_latency", f"busy at {busy:g} queries/s")
-    a.ask(
-        "quantization",
-        {"speedup": "speedup", "floor_speedup": "floor_speedup"},
-        required=False,
-        **group,
-        scheme="w4a16",
-        batch_size=batch,
-    )
-    a.row("compression", ["speedup"], ["floor_speedup"], "quantization", "INT4 speedup, of the floor's")
-    _architecture(a, 1280)
-    _operations(a, r, r.days * 24)
-    a.row("economic_cost", ["query_cost"], ["listed"], "serving_cost", "a query, of the API price")
-    a.ask("safety_overhead", {"guard_added": "added"}, required=False, **group)
-    a.row("safety", ["guard_added"], ["unity"], "safety_overhead", "accelerator time of a guard")
-    a.improve("serving_cost", "query")
-    a.binding = None if a.feasible else a.binding

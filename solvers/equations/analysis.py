@@ -49,12 +49,6 @@ def strength_ratio(a, b):
     return absolute(a) / absolute(b)
 
 
-@equation("")
-def left(used):
-    """Share of a bound that is not used; below 0, by how much it is passed."""
-    return 1 - used
-
-
 @equation("", goal="T", each="T")
 def copies(goal, each):
     """Copies of something that together reach a goal, where each adds as much."""
@@ -77,3 +71,27 @@ def rent(accelerators, time, price):
 def fed(rate, accelerators, tokens):
     """Sequences of so many tokens that each accelerator takes a second."""
     return rate / (accelerators * tokens)
+
+
+@equation("1/s", rate="1/s")
+def at_share(rate, share, known):
+    """A rate at another utilization than the one at which it is known."""
+    return rate * share / known
+
+
+@equation("", rate="1/s", time="s", cite="daly2006")
+def trained_on(rate, goodput, time):
+    """Tokens that a fleet trains on in a time: its rate, less what failures take."""
+    return rate * goodput * time
+
+
+@equation("", rate="1/s", time="s")
+def trained_on_at(rate, share, known, time):
+    """The same at another utilization than the one at which the rate is known."""
+    return rate * share / known * time
+
+
+@equation("")
+def whole_groups(accelerators, group):
+    """Whole groups of so many accelerators."""
+    return accelerators // group
