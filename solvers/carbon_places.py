@@ -13,6 +13,8 @@ from mlwalls.zoo import Entry, Zoo
 SINCE = 2023
 # Names less alike than this (of 100) are not what was meant.
 ALIKE = 75
+# Codes of so few letters are like many others.
+SHORT = 2
 KINDS = "regions are countries (poland), states (us-iowa, ca-ontario), Nordic zones (nordic-se1), cloud regions (aws-us-east-1)"
 METHODS = {
     "lifecycle": "life-cycle",
@@ -74,7 +76,7 @@ def place(zoo: Zoo, text: str, among: list[str], warnings: list[str]) -> Place:
             grid = find(zoo, "grids", "regions", text, warnings)
         except CallError as error:
             alike = zoo.alike("grids", text)
-            near = [id for id in error.choices if alike.get(id, 0) >= ALIKE]
+            near = [id for id in error.choices if alike.get(id, 0) >= ALIKE and len(text.strip()) > SHORT]
             if not near:
                 others = [t for t in among if t != text] or ["us-iowa"]
                 problem = f"{text!r} is not in the zoo of grids: {KINDS}. List them: find_in_zoo kind=grids."
@@ -100,9 +102,11 @@ def _without(among: list[str], text: str, problem: str) -> CallError:
 
 
 def _cloud_region(zoo: Zoo, text: str) -> Entry | None:
-    for id in (text, f"aws-{text}", f"azure-{text}"):
-        if zoo.contains("datacenters", id) and not id.startswith("gcp-"):
-            entry = zoo.get("datacenters", id)
+    typed = "".join(text.lower().replace("_", " ").replace("-", " ").split())
+    typed = typed.replace("amazon", "aws", 1).replace("microsoft", "azure", 1)
+    wanted = (typed, f"aws{typed}", f"azure{typed}")
+    for entry in zoo.entries("datacenters"):
+        if entry.id.replace("-", "") in wanted and not entry.id.startswith("gcp-"):
             return entry if entry.text("type") == "cloud_region" else None
     return None
 

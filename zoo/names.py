@@ -19,6 +19,7 @@ _IGNORED = frozenset(
     | {"meta", "ai", "apple", "aws", "amazon", "intel", "gpu", "chip", "accelerator", "model"}
 )
 
+_PLACES = ("grids", "datacenters")
 # Names whose entry is kept for the next time.
 _MOST = 512
 
@@ -39,8 +40,8 @@ def key(text: str) -> str:
     return "".join(words(text))
 
 
-def _significant(text: str) -> tuple[str, ...]:
-    kept = tuple(w for w in words(text) if w not in _IGNORED)
+def _significant(text: str, ignored: frozenset[str]) -> tuple[str, ...]:
+    kept = tuple(w for w in words(text) if w not in ignored)
     return kept or words(text)
 
 
@@ -57,7 +58,9 @@ class Names:
 
     def __init__(self, kind: str, entries: Sequence[Entry]) -> None:
         self._kind = kind
-        self._known = [_known(entry) for entry in entries]
+        # Whose cloud a place is in says which place it is.
+        self._ignored: frozenset[str] = frozenset() if kind in _PLACES else _IGNORED
+        self._known = [_known(entry, self._ignored) for entry in entries]
         self._exact: dict[str, _Known] = {}
         for known in self._known:
             for k in known.keys:
@@ -78,7 +81,7 @@ class Names:
         return known
 
     def _resolve(self, text: str) -> Resolution:
-        wanted = _significant(text)
+        wanted = _significant(text, self._ignored)
         exact = self._exact.get(key(text)) or self._exact.get("".join(wanted))
         if exact is not None and key(text) in (key(exact.entry.id), key(exact.entry.name)):
             return Resolution(exact.entry, text)
@@ -88,12 +91,12 @@ class Names:
         best = exact or matching[0]
         others = tuple(m.entry.id for m in matching if m is not best)
         note = ""
-        if others and not _says_all(wanted, best):
+        if others and not _says_all(wanted, best, self._ignored):
             note = f"{text!r} taken as {best.entry.id}, not {others[0]}" + (" …" if len(others) > 1 else "")
         return Resolution(best.entry, text, note, others if note else ())
 
     def _matching(self, wanted: tuple[str, ...]) -> list[_Known]:
-        if _IGNORED.issuperset(wanted) or not any(w.isalpha() for w in wanted) or sum(len(w) for w in wanted) < 3:
+        if self._ignored.issuperset(wanted) or not any(w.isalpha() for w in wanted) or sum(len(w) for w in wanted) < 3:
             return []
         found = [k for k in self._known if all(_stands_in(w, k.words) for w in wanted)]
         return sorted(found, key=lambda k: (k.extra, k.entry.id))
@@ -123,17 +126,17 @@ class Names:
         return sorted(found, key=lambda i: (not key(i).startswith(typed), i))[:limit]
 
 
-def _known(entry: Entry) -> _Known:
+def _known(entry: Entry, ignored: frozenset[str]) -> _Known:
     names = (entry.id, entry.name, *entry.aliases)
-    keys = frozenset(k for name in names for k in (key(name), "".join(_significant(name))))
+    keys = frozenset(k for name in names for k in (key(name), "".join(_significant(name, ignored))))
     own = frozenset(w for name in names for w in words(name))
-    return _Known(entry, keys, own, len(set(words(entry.id)) - _IGNORED))
+    return _Known(entry, keys, own, len(set(words(entry.id)) - ignored))
 
 
 def _stands_in(word: str, known: Iterable[str]) -> bool:
     return any(word == w or (word.isdigit() and w.startswith(word + ".")) for w in known)
 
 
-def _says_all(wanted: tuple[str, ...], known: _Known) -> bool:
+def _says_all(wanted: tuple[str, ...], known: _Known, ignored: frozenset[str]) -> bool:
     """Whether the query says everything that the entry's id says."""
-    return set(_significant(known.entry.id)) <= set(wanted)
+    return set(_significant(known.entry.id, ignored)) <= set(wanted)

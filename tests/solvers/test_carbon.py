@@ -241,3 +241,21 @@ def test_answers_keep_their_budgets(ask, changed, brief):
     for detail, limit in (("brief", brief), ("default", 6_000)):
         answer = ask("carbon", detail, **call)
         assert len(json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()) <= limit
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("aws us-east-1", "AWS us-east-1"),
+        ("AWS us_east_1", "AWS us-east-1"),
+        ("us-east-1", "AWS us-east-1"),
+        ("google us-east1", "Google Cloud us-east1"),
+        ("azure north europe", "Azure northeurope"),
+        ("PL", "Poland"),
+        ("uk", "United Kingdom"),
+        ("US", "United States"),
+    ],
+)
+def test_places_are_those_of_the_cloud_and_country_named(ask, typed, named):
+    answer = ask("carbon", regions=[typed], hardware="h100", n_accelerators=8, hours=24)
+    assert f" in {named} at " in answer["verdict"]
