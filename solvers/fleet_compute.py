@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import collectives as net
@@ -12,68 +11,16 @@ from mlwalls.solvers.equations import experts as moe
 from mlwalls.solvers.equations import fleet as eq
 from mlwalls.solvers.equations import training as train
 from mlwalls.solvers.fleet_experts import bind_experts, expert_exchange, routed_products
+from mlwalls.solvers.fleet_structure import Structure
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.shapes import ModelShape
 
 _SUMS = {2: common.sum_of_two, 3: common.sum_of_three, 4: common.sum_of_four}
-Recompute = Literal["none", "selective", "half", "full"]
-Part = Literal["", "some", "all"]
-Spread = Literal["", "some", "inside", "across"]
-Collective = Literal["railed", "ring", "tree", "hierarchical"]
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """Which equations apply. The parts of a plan are there where any plan in question has them.
-
-    Attributes:
-        tp, pp: whether all plans in question split layers and stages, some or none ("").
-        cp, ep, interleave: whether any does.
-        dp: whether replicas of all plans span scale-up domains ("across") or lie in one ("inside"), or some do, or none are ("").
-        several: more than one accelerator.
-        across: tensor-parallel groups may span scale-up domains.
-        misaligned: some split widths are no multiple of 64.
-        split_norms: sequence parallelism.
-        switch: reduction inside the switch for tensor-parallel groups.
-        mesh: no switch inside a domain, a link for every pair.
-        chosen: plans tried, the second best as numbers by name, and its step, where the plan was searched.
-    """
-
-    shape: ModelShape
-    recompute: Recompute = "none"
-    zero: int = 1
-    flash: bool = True
-    fp8: bool = False
-    measured: bool = True
-    split_norms: bool = True
-    switch: bool = False
-    mesh: bool = False
-    collective: Collective = "railed"
-    checkpoint: str = ""
-    parts: bool = False
-    gain: bool = False
-    fused: bool = False
-    hidden_tp: bool = False
-    hidden_ep: bool = False
-    dropout: bool = False
-    run: bool = False
-    priced: bool = False
-    outside: bool = False
-    tp: Part = "some"
-    pp: Part = "some"
-    cp: bool = True
-    ep: bool = True
-    dp: Spread = "some"
-    several: bool = True
-    interleave: bool = True
-    across: bool = False
-    misaligned: bool = True
-    chosen: tuple[int, tuple[tuple[str, int], ...], float] | None = None
 
 
 @dataclass(slots=True)
 class StepTimes:
-    """What later parts of the answer use; `n` has the model's derived widths bound."""
+    """What later parts of the answer use; `n` has the model's derived widths bound, `pp` as many stages as hold
+    the layers if all are as long as the longest."""
 
     n: Numbers
     m: Value
@@ -117,17 +64,27 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
     head = d.step("head", eq.head_time(m, n.d_model, n.vocab, n.tp, rate16, memory))
     moved = idle = reduce = None
     v = n.interleave if s.interleave else n.one
+    u = n
     if s.pp and hidden is not None:
-        moved = d.step("p2p", eq.stage_transfers(n.pp, v, hidden, n.tp, n.eta_net, n.nic))
-        once = d.step("pass", eq.stage_time(n.layers, n.pp, one_layer, n.imb, head, moved))
+        sent = (v, hidden, n.tp, n.eta_net, n.nic)
+        moved = d.step("p2p", eq.transfers_of_pipeline(*sent) if s.pp == "all" else eq.stage_transfers(n.pp, *sent))
+        share = n.imb if s.pp == "all" else d.step("imb_here", eq.unhidden_share(n.pp, n.imb))
+        stage = (n.pp, one_layer, share, head, moved)
+        if s.uneven:
+            law = eq.longest_interleaved(n.layers, n.pp, v) if s.interleave else eq.longest_stage(n.layers, n.pp)
+            longest = d.step("longest", law)
+            u = n.bound("longest", longest).bound("pp", d.step("filled", common.ratio(n.layers, longest)))
+            once = d.step("pass", eq.longest_time(longest, n.layers, *stage))
+        else:
+            once = d.step("pass", eq.stage_time(n.layers, *stage))
         idle = d.step("bubble", eq.bubble(n.pp, v, once))
     else:
         once = d.step("pass", eq.pass_time(n.layers, one_layer, head))
     work = d.step("work", eq.times(steps, once))
-    own = _own(s, n, d)
+    own = _own(s, u, d)
     if s.dp and inside is not None and chi is not None:
-        reduce = _data_parallel(s, n, d, own, ranks, steps, inside, chi, work if s.zero == 3 else once)
-    update = _update(s, n, d, own, ranks, memory)
+        reduce = _data_parallel(s, u, d, own, ranks, steps, inside, chi, work if s.zero == 3 else once)
+    update = _update(s, u, d, own, ranks, memory)
     spent = [part for part in (work, idle, reduce, update) if part is not None]
     mean = d.step("mean", _SUMS[len(spent)](*spent))
     if s.several:
@@ -153,7 +110,10 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
     if talk is not None:
         out["communication"] = d.step("communication", eq.per_step(steps, n.layers, n.pp, talk))
     if moved is not None and idle is not None:
-        out["pipeline"] = d.step("pipeline", eq.pipeline_loss(idle, steps, moved))
+        law = eq.pipeline_loss(idle, steps, moved)
+        if s.uneven:
+            law = eq.uneven_loss(idle, steps, moved, u.longest, n.layers, n.pp, one_layer)
+        out["pipeline"] = d.step("pipeline", law)
     lost = [out[name] for name in ("recompute", "communication", "pipeline", "exposed") if name in out]
     if not lost:
         law = common.difference(mean, out["useful"])
@@ -161,14 +121,14 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
         named = lost[0] if len(lost) == 1 else d.step("lost", _SUMS[len(lost)](*lost))
         law = eq.kernel_loss(mean, out["useful"], named)
     out["kernels"] = d.step("kernels", law)
-    return StepTimes(n, m, dp, steps, ranks, own, step, tokens, layer.kept, layer.scores, out)
+    return StepTimes(u, m, dp, steps, ranks, own, step, tokens, layer.kept, layer.scores, out)
 
 
 def _shape(s: Structure, n: Numbers, d: Derivation) -> Numbers:
     """Bind the widths that follow from the model: mean MLP width, routed parameters, attention span, head size."""
     if s.shape.moe:
         law = train.active_ffn(n.moe_layers, n.top_k, n.expert_ffn, n.shared_ffn, n.dense_layers, n.ffn, n.layers)
-        n = bind_experts(n.bound("width", d.step("width", law)), d, s.ep)
+        n = bind_experts(n.bound("width", d.step("width", law)), d, s.ep, s.whole_experts)
     else:
         n = n.bound("width", n.ffn)
     span = n.context
@@ -318,7 +278,7 @@ def _talk(
         extra = d.step("cp_time", net.several(n.cp_gathers, once))
         talk = extra if talk is None else d.step("tp_cp", common.sum_of_two(talk, extra))
     if copies is not None and (s.ep or s.tp):
-        extra = expert_exchange(n, d, copies, inside, s.hidden_ep)
+        extra = expert_exchange(n, d, copies, inside, s.hidden_ep, s.whole_experts, s.once_a_domain)
         talk = extra if talk is None else d.step("talk", common.sum_of_two(talk, extra))
     return talk
 

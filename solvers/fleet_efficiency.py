@@ -5,12 +5,12 @@ collectives in every layer, 1F1B or interleaved pipelines [Narayanan 2021], data
 2020], the slowest of n accelerators [Blom 1958], checkpoints, failures and restarts [Daly 2006]. Memory by class [Korthikanti
 2022], counted for the layer at hand. Constants are fitted on published training runs (zoo/calibration/training).
 
-Sizes of the plan that are not given are searched; so are recomputation and sharding (ZeRO; 3 is FSDP). Context-parallel (`cp`),
-expert-parallel (`ep`) and interleaving (`interleave`) sizes are given with `set`. Experts are mapped on their own, over
-tensor-parallel ranks too [Liu 2025]: `expert_tp` splits each, `dispatch=2` sends every copy of a token between domains, `w_ep` is
-the share of the dispatch that hides. The waterfall is in seconds of a delivered step
-and adds up. `tuned` takes the constants of NVIDIA's NeMo on Hopper: newer attention, 8-bit products as good as 16-bit ones,
-overlapped tensor-parallel traffic.
+Sizes of the plan that are not given are searched; so are recomputation and sharding (ZeRO; 3 is FSDP). An uneven pipeline is as
+slow and full as its longest stage; interleaved parts are alike but for three places at most. Context-parallel (`cp`), expert-
+parallel (`ep`) and interleaving (`interleave`) sizes are given with `set`. Experts are mapped on their own, over tensor-
+parallel ranks too [Liu 2025]: `expert_tp` splits each, `dispatch=2` sends every copy of a token between domains, `w_ep` is the
+share of the dispatch that hides. The waterfall is in seconds of a delivered step and adds up. `tuned` takes the constants of
+NVIDIA's NeMo on Hopper: newer attention, 8-bit products as good as 16-bit ones, overlapped tensor-parallel traffic.
 
 Assumed, with ranges: the network per accelerator where not given, one failure in 50,000 accelerator-hours (8,000 for a first
 big run), 10 s a checkpoint, 10 minutes a restart.
@@ -36,11 +36,13 @@ from mlwalls.solvers.equations import fleet as fleet_eq
 from mlwalls.solvers.equations import reliability as eq
 from mlwalls.solvers.equations.safety import price_of
 from mlwalls.solvers.errors import CallError
-from mlwalls.solvers.fleet_compute import Recompute, Structure, training_step
+from mlwalls.solvers.fleet_compute import training_step
 from mlwalls.solvers.fleet_failures import resolve_checkpoint, resolve_failures, step_failures
 from mlwalls.solvers.fleet_memory import training_memory
 from mlwalls.solvers.fleet_numbers import fixed_numbers, resolve_network, variant_numbers
 from mlwalls.solvers.fleet_plans import SIZES, Found, Given, Model, fastest, problems, shaped
+from mlwalls.solvers.fleet_stages import longest
+from mlwalls.solvers.fleet_structure import Recompute, Structure
 from mlwalls.solvers.fleet_words import (
     ARGUMENTS,
     LOSSES,
@@ -148,6 +150,7 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         request.seq_len,
         _expert_tp(n, request) if shape.moe else 1,
     )
+    base = replace(base, once_a_domain=shape.moe and n.dispatch.value == 1)
     search = _Search(base, n, request)
     wrong = problems(limits, given)
     found = None if wrong else search(limits, given)
@@ -167,6 +170,9 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
             f"{batch} sequences cannot be shared out over {request.n_accelerators} accelerators.",
             repair={"global_batch": request.n_accelerators},
         )
+    layers = longest(limits.layers, found.sizes["pp"], found.sizes["interleave"])
+    if layers * found.sizes["pp"] > limits.layers:
+        warnings.append(f"uneven stages: {layers} of {limits.layers} layers on the longest")
     nearest = nearest if nearest is not None and nearest.fits else None
     grown = None if found.fits or nearest else search.grown(limits)
     points = [(limits, found), *_curve(request, search, limits, {} if wrong else given, found, warnings)]

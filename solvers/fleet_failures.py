@@ -8,7 +8,7 @@ import re
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import reliability as eq
 from mlwalls.solvers.errors import CallError
-from mlwalls.solvers.fleet_compute import Structure
+from mlwalls.solvers.fleet_structure import Structure
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.zoo import Entry, Zoo

@@ -7,13 +7,14 @@ from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import experts as moe
 from mlwalls.solvers.equations import fleet_memory as eq
 from mlwalls.solvers.equations import memory as memory_eq
-from mlwalls.solvers.fleet_compute import StepTimes, Structure
+from mlwalls.solvers.fleet_compute import StepTimes
+from mlwalls.solvers.fleet_structure import Structure
 from mlwalls.solvers.numbers import Numbers
 
 
 def training_memory(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> dict[str, Value]:
     """Step out states, activations, logits and what is left; keys are the results' symbols."""
-    n = t.n
+    stages, n = n.pp, t.n
     own, out = _states(s, n, d, t)
     t_sp = n.tp if s.split_norms else n.one
     layer = t.kept
@@ -26,7 +27,12 @@ def training_memory(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> di
         kv = n.heads if s.shape.attention == "mla" else n.kv_heads
         count = eq.kept_half if s.recompute == "half" else eq.kept_products
         stored = d.step("stored", count(n.d_model, n.heads, kv, n.core, n.matrices, n.width, n.tp))
-    if s.interleave:
+    if s.uneven and s.interleave:
+        parts = eq.activations_of_parts if s.interleave == "all" else eq.activations_uneven_parts
+        law = parts(t.m, stored, n.longest, stages, n.interleave, t.steps)
+    elif s.uneven:
+        law = eq.activations_uneven(t.m, stored, n.longest, stages, t.steps)
+    elif s.interleave:
         law = eq.activations_interleaved(t.m, stored, n.layers, n.pp, n.interleave, t.steps)
     elif s.pp:
         law = eq.activations_first(t.m, stored, n.layers, t.steps, n.pp)
@@ -44,7 +50,7 @@ def training_memory(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> di
         out["logits"] = d.step("logits", eq.logits(t.m, n.vocab, n.tp))
         dynamic = [fullest, out["logits"]]
     if s.dropout:
-        dynamic.append(d.step("masks", eq.input_masks(n.pp, t.m, n.d_model, n.dropout, t_sp)))
+        dynamic.append(d.step("masks", eq.input_masks(stages, t.m, n.d_model, n.dropout, t_sp)))
     if stored is not layer:
         dynamic.append(d.step("workspace", eq.workspace(t.m, layer, n.d_model, t_sp)))
     if s.zero == 3:
@@ -65,7 +71,8 @@ def _stage(s: Structure, n: Numbers, d: Derivation, t: StepTimes) -> tuple[Value
     plain = eq.stage_of_pipeline if s.pp == "all" else eq.stage_parameters
     sizes = (n.wide_matrices, n.pp, n.vocab, n.d_model, n.tp)
     if s.shape.moe and s.ep:
-        own = d.step("stage", moe.stage_parameters(n.parameters, n.routed, n.ep, n.etp, *sizes))
+        count = moe.stage_of_pipeline if s.pp == "all" else moe.stage_parameters
+        own = d.step("stage", count(n.parameters, n.routed, n.ep, n.etp, *sizes))
         return own, d.step("stage_all", plain(n.parameters, *sizes)) if s.zero else own
     own = d.step("stage", plain(n.parameters, *sizes)) if s.pp else t.own
     return own, own

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mlwalls.solvers.errors import CallError
-from mlwalls.solvers.fleet_compute import Structure
 from mlwalls.solvers.fleet_plans import SIZES
+from mlwalls.solvers.fleet_structure import Structure
 from mlwalls.solvers.formats import formats_of
 from mlwalls.solvers.links import bridged, link_domain, usual_domain, usual_network
 from mlwalls.solvers.lookup import find

@@ -8,7 +8,8 @@ from itertools import product
 from typing import Any
 
 from mlwalls.solvers.derivation import Derivation, Value
-from mlwalls.solvers.fleet_compute import Part, Recompute, Spread, Structure
+from mlwalls.solvers.fleet_stages import PLACES, buildable, interleaves, longest
+from mlwalls.solvers.fleet_structure import Part, Recompute, Spread, Structure
 from mlwalls.solvers.numbers import Numbers
 
 SIZES = ("tp", "pp", "cp", "ep", "microbatch", "interleave")
@@ -69,8 +70,10 @@ def problems(m: Model, plan: Given) -> list[str]:
         product_of = " x ".join(f"{k} {plan[k]}" for k in SIZES[:3] if k in plan)
         found.append(f"{product_of} does not divide {m.accelerators} accelerators")
     v = plan.get("interleave", 1)
-    if v > 1 and v * pp > m.layers >= pp:
+    if v > 1 and v * pp > m.layers + PLACES:
         found.append(f"interleave={v} x {pp} stages are more than {m.layers} layers")
+    elif v > 1 and "pp" in plan and not interleaves(m.layers, pp, v):
+        found.append(f"interleave={v} x {pp} stages do not divide {m.layers} layers")
     if m.global_batch % plan.get("microbatch", 1):
         found.append(f"microbatch={plan['microbatch']} does not divide global_batch={m.global_batch}")
     if found or "tp" not in plan or "pp" not in plan:
@@ -88,7 +91,8 @@ def _powers(limit: int) -> list[int]:
 
 def candidates(m: Model, given: Given) -> dict[str, list[int]]:
     """Return the sizes to try, a given one alone."""
-    stages = [p for p in range(1, min(128, m.layers) + 1) if -(-m.layers // p) * p <= UNEVEN * m.layers]
+    stages = [p for p in range(1, min(128, m.layers) + 1) if buildable(m.layers, p)]
+    stages = [p for p in stages if longest(m.layers, p) * p <= UNEVEN * m.layers]
     options = {
         "tp": sorted(_powers(min(m.domain, 64)) + ([3, 6, 12, 24, 48] if m.domain > 64 else [])),
         "pp": [p for p in stages if p <= m.accelerators],
@@ -113,7 +117,7 @@ def possible(m: Model, given: Given) -> Iterator[tuple[int, ...]]:
                 continue
             steps = m.global_batch // (dp * batch)
             for v in o["interleave"]:
-                if v == 1 or (pp > 1 and m.layers >= pp * v and steps % pp == 0):
+                if v == 1 or (pp > 1 and steps % pp == 0 and interleaves(m.layers, pp, v)):
                     yield tp, pp, cp, ep, batch, v
 
 
@@ -137,7 +141,9 @@ def shaped(base: Structure, plans: Sequence[tuple[Model, Mapping[str, int]]]) ->
         pp=part("pp"),
         cp=bool(part("cp")),
         ep=bool(part("ep")),
-        interleave=bool(part("interleave")),
+        interleave=part("interleave"),
+        whole_experts=all(plan["ep"] > 1 and m.expert_tp == 1 for m, plan in plans),
+        uneven=any(m.layers % (plan["pp"] * plan["interleave"]) for m, plan in plans),
         dp=spread,
         several=any(m.accelerators > 1 for m, _ in plans),
         across=any(plan["tp"] > m.domain for m, plan in plans),

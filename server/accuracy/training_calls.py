@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlwalls.solvers.fleet_plans import LONG_CONTEXT
+from mlwalls.solvers.fleet_stages import interleaves, longest
 from mlwalls.zoo import UnknownName, Zoo
 
 Inputs = Mapping[str, Any]
@@ -377,9 +378,9 @@ def _microbatch(inputs: Inputs, each: int, pp: int, fsdp: bool, year: int) -> in
 def _interleave(inputs: Inputs, source: str, year: int, layers: int, pp: int) -> int:
     if pp == 1:
         return 1
-    most = max(1, layers // pp)
+    most = longest(layers, pp)
     if "interleave" in inputs:
         return min(most, int(inputs["interleave"]))
     if inputs.get("schedule") == "1F1B" or "BigScience" in source:
         return 1
-    return min(most, 8 if year >= 2024 else 2)
+    return max(v for v in range(1, min(most, 8 if year >= 2024 else 2) + 1) if v == 1 or interleaves(layers, pp, v))

@@ -15,6 +15,12 @@ from mlwalls.solvers.functions import ceil, where
 FOLDING = "liu2025folding"
 
 
+@equation("")
+def width_not_routed(moe_layers, shared_ffn, dense_layers, ffn, layers):
+    """Mean MLP width that is not routed, over expert and dense layers."""
+    return (moe_layers * shared_ffn + dense_layers * ffn) / layers
+
+
 @equation("", cite=FOLDING)
 def expert_split(ep, tp, expert_tp):
     """Ranks that split one expert: the tensor-parallel group's without expert ranks."""
@@ -72,6 +78,12 @@ def remote_domains(domains, top_k, dispatch):
     return (domains - 1) * where(dispatch > 1, top_k / domains, 1 - (1 - 1 / domains) ** top_k)
 
 
+@equation("", wall="communication")
+def domains_reached(domains, top_k):
+    """The same for a token sent once to each domain."""
+    return (domains - 1) * (1 - (1 - 1 / domains) ** top_k)
+
+
 @equation("s", inside="byte/s", nic="byte/s", wall="communication")
 def all_to_all(ep, copies, etp, d_model, top_k, domains, remote, inside, eta_net, nic):
     """Dispatch and combine of routed tokens in 16 bit, forward and backward, over the network or inside one domain."""
@@ -97,6 +109,12 @@ def expert_talk(moe_layers, layers, sent, gathered):
     return moe_layers / layers * (sent + gathered)
 
 
+@equation("s", sent="s", wall="communication")
+def exchange(moe_layers, layers, sent):
+    """Dispatch and combine where no expert is split, on average over all layers."""
+    return moe_layers / layers * sent
+
+
 @equation("")
 def own_parameters(parameters, routed, ep, etp, tp, pp):
     """Parameters of one rank of a model with experts."""
@@ -111,3 +129,9 @@ def stage_parameters(parameters, routed, ep, etp, matrices, pp, vocab, d_model, 
         ((parameters - routed - matrices * vocab * d_model) / tp + routed / (ep * etp)) / pp + vocab * d_model / tp,
         (parameters - routed) / tp + routed / (ep * etp),
     )
+
+
+@equation("")
+def stage_of_pipeline(parameters, routed, ep, etp, matrices, pp, vocab, d_model, tp):
+    """The same of a pipeline of several stages."""
+    return ((parameters - routed - matrices * vocab * d_model) / tp + routed / (ep * etp)) / pp + vocab * d_model / tp

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mlwalls.solvers.derivation import Constant, equation
 from mlwalls.solvers.equations.operators import FLOP_PER_MAC
 from mlwalls.solvers.equations.training import BYTES_16
-from mlwalls.solvers.functions import exp, norm_ppf, where
+from mlwalls.solvers.functions import ceil, exp, maximum, minimum, norm_ppf, where
 
 GRADIENT = Constant("grad_bytes", 8, "byte")
 STAGE_HOP = Constant("stage_hop", 1e-5, "s")
@@ -244,6 +244,12 @@ def stage_transfers(pp, interleave, hidden, tp, eta_net, nic):
     return where(pp > 1, 2 * interleave * (STAGE_HOP + hidden / (tp * eta_net * nic)), 0 * STAGE_HOP)
 
 
+@equation("s", hidden="byte", nic="byte/s", wall="communication")
+def transfers_of_pipeline(interleave, hidden, tp, eta_net, nic):
+    """The same where there are several stages."""
+    return 2 * interleave * (STAGE_HOP + hidden / (tp * eta_net * nic))
+
+
 @equation("s", layer="s", head="s")
 def pass_time(layers, layer, head):
     """A micro-batch, forward and backward, on one stage with all layers."""
@@ -253,7 +259,31 @@ def pass_time(layers, layer, head):
 @equation("s", layer="s", head="s", transfers="s")
 def stage_time(layers, pp, layer, imbalance, head, transfers):
     """A micro-batch on the slowest stage of a pipeline."""
-    return layers / pp * layer + where(pp > 1, imbalance, 1) * head + transfers
+    return layers / pp * layer + imbalance * head + transfers
+
+
+@equation("")
+def longest_stage(layers, pp):
+    """Layers of the longest stage of an uneven pipeline."""
+    return ceil(layers / pp)
+
+
+@equation("")
+def longest_interleaved(layers, pp, interleave):
+    """The same of an interleaved one, whose stages have several parts."""
+    return ceil(layers / (pp * interleave)) * interleave
+
+
+@equation("")
+def unhidden_share(pp, imbalance):
+    """Share of the head's time that other stages wait for."""
+    return where(pp > 1, imbalance, 1)
+
+
+@equation("s", layer="s", head="s", transfers="s")
+def longest_time(longest, layers, pp, layer, imbalance, head, transfers):
+    """A micro-batch on the slowest stage of an uneven pipeline, whose output head takes the place of a layer."""
+    return longest * layer + imbalance * maximum(0 * head, head - minimum(longest * pp - layers, 1) * layer) + transfers
 
 
 @equation("s", once="s", cite=MEGATRON, wall="synchronization")
@@ -350,6 +380,12 @@ def per_step(steps, layers, pp, once):
 def pipeline_loss(idle, steps, transfers):
     """Bubble and transfers between stages."""
     return idle + steps * transfers
+
+
+@equation("s", idle="s", transfers="s", layer="s")
+def uneven_loss(idle, steps, transfers, longest, layers, pp, layer):
+    """The same, and what the mean stage waits for the longest."""
+    return idle + steps * (transfers + (longest - layers / pp) * layer)
 
 
 @equation("s", mean="s", useful="s", lost="s")

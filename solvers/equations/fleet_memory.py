@@ -119,6 +119,24 @@ def activations_interleaved(m, stored, layers, pp, interleave, steps):
     )
 
 
+@equation("byte", stored="byte", cite=KORTHIKANTI, wall="memory_capacity")
+def activations_uneven(m, stored, longest, pp, steps):
+    """The same of a 1F1B pipeline whose first stage has as many layers as the longest."""
+    return m * stored * longest * minimum(pp, steps)
+
+
+@equation("byte", stored="byte", cite=KORTHIKANTI, wall="memory_capacity")
+def activations_uneven_parts(m, stored, longest, pp, interleave, steps):
+    """The same of an interleaved pipeline."""
+    return m * stored * longest * minimum(where(interleave > 1, pp + (pp - 1) / interleave, pp), steps)
+
+
+@equation("byte", stored="byte", cite=KORTHIKANTI, wall="memory_capacity")
+def activations_of_parts(m, stored, longest, pp, interleave, steps):
+    """The same where every stage has parts."""
+    return m * stored * longest * minimum(pp + (pp - 1) / interleave, steps)
+
+
 @equation("byte", stored="byte", wall="memory_capacity")
 def last_stage(m, stored, layers, pp, vocab, tp):
     """Activations and logits of the last stage: one micro-batch, logits in 16 bit and fp32, softmax and gradient."""

@@ -15,7 +15,16 @@ from mlwalls.solvers.fleet_plans import SIZES, Model, possible, problems
 from mlwalls.solvers.fleet_words import LOSSES, RECOMPUTE
 from mlwalls.solvers.registry import solvers
 
-WIDE = {"tp": "some", "pp": "some", "cp": True, "ep": True, "interleave": True, "dp": "some", "misaligned": True}
+WIDE = {
+    "tp": "some",
+    "pp": "some",
+    "cp": True,
+    "ep": True,
+    "interleave": "some",
+    "uneven": True,
+    "dp": "some",
+    "misaligned": True,
+}
 
 WORDS = {f"{loss}_s": words for loss, (words, _) in LOSSES.items()}
 
