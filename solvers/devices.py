@@ -206,6 +206,8 @@ def resolve_spread(
         low, high = f"{stem}_low", f"{stem}_high"
     n.calibrated(intervals, low, "spread_low")
     n.calibrated(intervals, high, "spread_high")
+    if phase not in ("training", "prefill") and len(devices) > 1:
+        n.calibrated(intervals, "chips", "spread_pair")
     serving = phase != "training"
     odd = serving and (shape.linear or shape.sparse or shape.attention == "none")
     for device in devices:

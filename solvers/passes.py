@@ -125,7 +125,7 @@ def pass_times(
     elif work.shared:
         done = (
             op["done"]
-            if before is not None
+            if before is not None or like is not None
             else d.column(op, "done", eq.pass_flops(count, work.tokens, op["w"], flops))
         )
         compute_floor = d.sum(f"{name}compute_floor", eq.done_floor(done, peak))
@@ -152,7 +152,10 @@ def pass_times(
         routed = d.step("copies", eq.routed_bytes(n.moe_layers, n.route_bytes, n.top_k, n.d_model))
     if law.short:
         assert work.tokens is not None
-        units = before.units if before is not None else layer_units(d, n, law)
+        earlier = before if before is not None else like
+        units = earlier.units if earlier is not None else layer_units(d, n, law)
+        if overhead is None and like is not None:
+            overhead = like.overhead
         if overhead is None:
             overhead = d.step(f"{p}overhead", pass_overhead(n, units if units is not None else n.layers, p))
         floors = [compute_time, memory_floor, share, *((link_floor, n.eta_link) if link_floor is not None else ())]

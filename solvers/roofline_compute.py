@@ -227,7 +227,10 @@ def _rates(n: Numbers, d: Derivation, out: dict[str, Value], lowered: Lowered, d
 def _compare(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> None:
     speedup = out["speedup"] = d.step("speedup", common.ratio(out["base_expected"], out["expected"]))
     if s.kind == "transformer":
-        joint = d.step("joint_spread", eq.joint_spread(n.spread_high, n.widen, n.base_widen))
+        law = eq.joint_spread(n.spread_high, n.widen, n.base_widen)
+        if "spread_pair" in n:
+            law = eq.spread_of_chips(n.spread_pair, n.spread_high, n.widen, n.base_widen)
+        joint = d.step("joint_spread", law)
         out["speedup_low"] = d.step("speedup_low", eq.ratio_low(speedup, joint))
         out["speedup_high"] = d.step("speedup_high", eq.ratio_high(speedup, joint))
     else:

@@ -19,15 +19,15 @@ class WaferResult(SolverResult):
         {"total_power_kw", "total_price_usd", "gpus", "gpu_floor_ms", "gpu_power_kw", "gpu_total_price_usd", "faster"}
     )
 
-    expected_ms: float | None = Field(default=None, description="Expected decode step.")
-    low_ms: float | None = Field(default=None, description="Low end of the range.")
-    high_ms: float | None = Field(default=None, description="High end.")
+    expected_ms: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
     floor_ms: float = Field(description="At peak rates, no latency.")
     layer_us: float | None = Field(default=None, description="Expected time of a layer, streamed.")
-    stream_floor_ms: float = Field(description="Streaming all weights in, at the injection bandwidth.")
+    stream_floor_ms: float = Field(description="Streaming the weights in.")
     compute_floor_ms: float | None = Field(default=None, description="Arithmetic at the dense peak.")
-    user_rate_tokens_per_s: float | None = Field(default=None, description="One user's rate.")
-    rate_tokens_per_s: float | None = Field(default=None, description="All users together.")
+    user_rate_tokens_per_s: float | None = Field(default=None, description="Of a user.")
+    rate_tokens_per_s: float | None = Field(default=None, description="Of all.")
     systems: int | None = Field(default=None, description="Systems used, where given.")
     systems_needed: int | None = Field(default=None, description="Systems that hold weights and cache.")
     batch_fitting: int = Field(description="Sequences that fit.")
@@ -41,8 +41,7 @@ class WaferResult(SolverResult):
     gpu_power_kw: float | None = Field(default=None, description="With servers.")
     gpu_total_price_usd: float | None = Field(default=None, description="Without servers.")
     faster: float | None = Field(
-        default=None,
-        description="Floor of the group's step over the wafer's floor (streamed) or expected step (resident).",
+        default=None, description="The group's floor over the wafer's (resident: expected) step."
     )
 
 

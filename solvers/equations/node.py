@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mlwalls.solvers.derivation import equation
 from mlwalls.solvers.equations.operators import FLOP_PER_MAC
-from mlwalls.solvers.functions import exp, maximum, sqrt, where
+from mlwalls.solvers.functions import exp, maximum, minimum, sqrt, where
 
 ROOFLINE = "williams2009"
 
@@ -227,9 +227,15 @@ def joint_spread(spread, widen, base_widen):
 
 
 @equation("")
-def spread_of_equals(spread, widen):
-    """The same of two that are equally sure."""
-    return sqrt(2) * spread * widen
+def spread_of_chips(pair, spread, widen, base_widen):
+    """The same of one model on two chips: what measured pairs do not share, and what a chip beyond them is unsure of."""
+    return sqrt(pair**2 + spread**2 * (widen**2 + base_widen**2 - 2))
+
+
+@equation("")
+def spread_of_formats(pair, halvings, widen):
+    """The same of two formats on one chip: what pairs a halving apart do not share, for each halving."""
+    return pair * sqrt(halvings) * widen
 
 
 @equation("")
@@ -242,6 +248,12 @@ def ratio_low(speedup, joint):
 def ratio_high(speedup, joint):
     """High end of a ratio."""
     return speedup * exp(joint)
+
+
+@equation("")
+def ratio_up_to(speedup, joint, most):
+    """High end of a ratio that cannot pass `most`."""
+    return minimum(most, speedup * exp(joint))
 
 
 @equation("FLOP/byte", flops="FLOP", traffic="byte", cite=ROOFLINE)

@@ -275,3 +275,17 @@ def test_a_comparison_of_mostly_overhead_says_so(ask):
     assert share > 0.5
     assert f"per-layer overhead takes {100 * share:.3g} % of the time" in answer["verdict"]
     assert verify(answer).ok
+
+
+def test_the_speedups_range_is_what_two_chips_do_not_share(ask):
+    # Measured pairs of calibrated chips: 0.26. A chip beyond them (twice the spread 0.175) adds sqrt(2^2 - 1) of it:
+    # sqrt(0.26^2 + 3 * 0.175^2) = 0.3993. exp: 1.2969 and 1.4908.
+    call = {"model": "llama-3.1-8b", "hardware": "h200"}
+    for baseline, factor in (("h100", 1.2969), ("a100", 1.4908)):
+        result = ask("roofline", **call, baseline_hardware=baseline)["result"]
+        assert result["speedup_high"] == pytest.approx(result["speedup"] * factor, rel=1e-3)
+        assert result["speedup_low"] == pytest.approx(result["speedup"] / factor, rel=1e-3)
+    # Mixtures: independent errors of 0.325 would give exp(0.46) = 1.58.
+    mixture = {"model": "mixtral-8x7b", "hardware": "h200", "n_accelerators": 2, "baseline_hardware": "h100"}
+    result = ask("roofline", **mixture)["result"]
+    assert result["speedup_high"] == pytest.approx(result["speedup"] * 1.2969, rel=1e-3)

@@ -74,13 +74,32 @@ def test_errors_in_the_calibration_file_come_out(refit, rows, shipped, zoo):
     assert figures["median"] == pytest.approx(stated["median"], abs=0.001)
 
 
-def test_left_out_families_are_predicted(refit, rows, zoo):
+@pytest.fixture(scope="module")
+def left_out(refit, rows, zoo):
+    """Return ln(measured/predicted) by fits that have not seen a row's family."""
+    f = refit.features(rows[0], zoo)
+    families = np.array([row.family for row in rows[0]])
+    start = {name: 1.0 for name in refit.FREE} | refit.FIRST_NEUTRAL
+    return refit.left_out(f, families, "tpot", refit.FREE, refit.NEUTRAL, start)[0]
+
+
+@pytest.mark.parametrize(
+    ("differing", "name", "count"), [("hardware", "chips", 257), ("weight_format", "formats", 119)]
+)
+def test_what_two_rows_do_not_share_is_the_spread_of_their_ratio(refit, rows, left_out, differing, name, count):
+    apart, kinds = refit.pairs(rows[0], left_out, differing)
+    assert len(apart) == count
+    assert refit.pair_width(apart) == pytest.approx(calibration("serving")["intervals"][name]["value"], abs=0.003)
+    # Judged by pairs of other models and chips or formats alone.
+    assert 0.75 <= refit.pairs_held(apart, kinds) <= 0.9
+
+
+def test_left_out_families_are_predicted(refit, rows, left_out, zoo):
     """The figures that count: no row of a family had a part in its prediction, nor in the width of its interval."""
     used, _ = rows
     f = refit.features(used, zoo)
     families = np.array([row.family for row in used])
-    start = {name: 1.0 for name in refit.FREE} | refit.FIRST_NEUTRAL
-    residuals, _ = refit.left_out(f, families, "tpot", refit.FREE, refit.NEUTRAL, start)
+    residuals = left_out
     figures = refit.errors(residuals)
     stated = calibration("serving")["errors"]["tpot_leave_one_family_out"]
     assert len(np.unique(families)) == 7

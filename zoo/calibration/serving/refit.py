@@ -21,6 +21,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,38 @@ def nested_coverage(residuals: np.ndarray, groups: np.ndarray, regimes: np.ndarr
     return float(held.mean())
 
 
+def pairs(rows: Sequence[MeasuredRow], residuals: np.ndarray, differing: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far apart the residuals of two rows are that differ in one attribute alone, and what the two are.
+
+    Args:
+        differing: ``hardware`` or ``weight_format``. All else is the same but the engine's version; where several rows are,
+            their median counts.
+    """
+    alike: dict[tuple[object, ...], dict[str, list[float]]] = {}
+    for row, residual in zip(rows, residuals.tolist(), strict=True):
+        same = (row.family, row.engine, row.ranks, row.data_parallel, row.prompt, row.output, row.concurrency)
+        other = row.weight_format if differing == "hardware" else row.hardware
+        model = row.model if differing == "hardware" else ""
+        alike.setdefault((*same, model, other), {}).setdefault(getattr(row, differing), []).append(residual)
+    apart, kinds = [], []
+    for key, by in alike.items():
+        for a, b in combinations(sorted(by), 2):
+            apart.append(float(np.median(by[a]) - np.median(by[b])))
+            kinds.append(f"{key[0]} {a} {b}")
+    return np.array(apart), np.array(kinds)
+
+
+def pair_width(apart: np.ndarray) -> float:
+    """Return the half-width that holds 80 % of the pairs."""
+    return float(np.quantile(np.abs(apart), 0.8))
+
+
+def pairs_held(apart: np.ndarray, kinds: np.ndarray) -> float:
+    """Return the share of pairs inside the half-width that pairs of other kinds give."""
+    held = [abs(a) <= pair_width(apart[kinds != k]) for a, k in zip(apart, kinds, strict=True)]
+    return float(np.mean(held))
+
+
 def energy(zoo: Zoo) -> tuple[np.ndarray, np.ndarray]:
     """Return ln(measured/predicted) of the rows on energy, and their models."""
     outcomes = [o for o in score_file(HERE / "rows_energy.yaml", zoo) if isinstance(o, Scored)]
@@ -358,6 +391,10 @@ def main() -> None:
             report[f"coverage_of_family_band_left_out_{name}"] = float(np.mean(held))
     for regime in ("dense", "moe"):
         report[f"band_{regime}"] = [round(x, 3) for x in band(families[regimes == regime], 1.0)]
+    for differing in ("hardware", "weight_format"):
+        apart, kinds = pairs(rows, families, differing)
+        figures = {"pairs": len(apart), "half_width": pair_width(apart), "held_by_others": pairs_held(apart, kinds)}
+        report[f"pairs_{differing}"] = {name: round(v, 3) for name, v in figures.items()}
     steady = np.array([not row.warm_up for row in rows]) & ~(
         (by["family"] == "llama-3.1-8b") & (by["engine"] == "trtllm")
     )
