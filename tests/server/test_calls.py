@@ -196,6 +196,8 @@ def test_find_in_zoo_takes_a_number_by_any_of_its_names(name):
     [
         ("h100", "hardware", "nvidia-h100-sxm-80gb"),
         ("llama 3.1 70b", "models", "llama-3.1-70b"),
+        ("how much memory does an h200 have?", "hardware", "nvidia-h200-sxm-141gb"),
+        ("how many layers does llama 3.1 70b have", "models", "llama-3.1-70b"),
         ("carbon quebec", "grids", "ca-quebec"),
         ("price per hour h100 spot nebius", "prices", "nebius-h100-spot"),
         ("Québec", "grids", "ca-quebec"),
