@@ -42,82 +42,97 @@ _PLACE = re.compile(r"\bin (?:the )?([a-z]{2,})(?: *$|[?.,;]| (?:for|with|over|d
 
 def checked(best: Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -> Routed | NotSure:
     """Return the call if it takes up all that was said and answers what was asked."""
-    tool, filled = best.tool, best.filled
+    unsure = _phase_settled(best, said) or _left_out(best, said, meant, zoo)
+    if unsure:
+        return unsure
+    filled = best.filled
+    other = [id for ids in filled.others.values() for id in ids]
+    if other:
+        return _compared(best, other)
+    notes = [meaning.note for meaning in meant if meaning.note]
+    unsure = _completed(best, said, zoo, notes)
+    if unsure:
+        return unsure
+    found = routed(best)
+    if best.tool == "roofline" and "batch" in said.text and "phase" in found.assumed:
+        found.arguments.pop("phase", None)
+    if gone := _gone(found, best, said):
+        what = ", ".join(gone)
+        return NotSure(f"read as {best.tool}, which would leave out {what}.", nearest(said.linked.rest, best.tool))
+    notes += [f"Not used: {text}." for text in filled.unused_numbers]
+    shows = tuple(dict.fromkeys(name for meaning in meant for name in meaning.shows))
+    return Routed(found.tool, found.arguments, " ".join([found.reading, *notes]), found.assumed, shows)
+
+
+def _phase_settled(best: Candidate, said: Said) -> NotSure | None:
+    """Make tokens to generate a whole request, and no decoding of what is no language model."""
+    filled = best.filled
+    phase = filled.arguments.get("phase")
+    if best.tool == "roofline" and "output_tokens" in filled.arguments and phase != "inference":
+        if phase and re.search(r"\b(?:prefill|ttft|first token|train\w*)\b", said.text):
+            why = "tokens to generate belong to a whole request, not to one phase."
+            return NotSure(why, nearest(said.linked.rest, best.tool))
+        filled.arguments["phase"] = "inference"
+        filled.assumed = [*dict.fromkeys([*filled.assumed, "phase"])]
+    if phase == "decode" and "phase" in filled.assumed and "<language>" not in said.types:
+        del filled.arguments["phase"]
+    return None
+
+
+def _left_out(best: Candidate, said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -> NotSure | None:
+    """Say what the sentence names, sets side by side, says or counts that the call does not take up."""
+    tool, filled, rest = best.tool, best.filled, said.linked.rest
     for meaning in meant:
         needed = meaning.needs.get(tool)
         if needed and needed not in filled.arguments:
-            return NotSure(f"{meaning.why} It does not say {needed}.", nearest(said.linked.rest, tool))
-    named = {k: v for k, v in filled.arguments.items() if k not in filled.assumed}
-    if tool == "roofline" and "output_tokens" in named and named.get("phase") != "inference":
-        if "phase" in named and re.search(r"\b(?:prefill|ttft|first token|train\w*)\b", said.text):
-            return NotSure(
-                "tokens to generate belong to a whole request, not to one phase.", nearest(said.linked.rest, tool)
-            )
-        filled.arguments["phase"] = "inference"
-        filled.assumed = [*dict.fromkeys([*filled.assumed, "phase"])]
+            return NotSure(f"{meaning.why} It does not say {needed}.", nearest(rest, tool))
     other = [id for ids in filled.others.values() for id in ids]
-    by_price = tool == "serving_cost" and list(filled.others["hardware"]) == other
-    if other and not by_price:
+    if other and not (tool == "serving_cost" and list(filled.others["hardware"]) == other):
         calls = tuple(f"{tool} {assigned(one)}" for one in _each(filled) if one)
-        return NotSure(f"{tool} answers for one, and leaves out {', '.join(other)}.", nearest(said.linked.rest), calls)
+        return NotSure(f"{tool} answers for one, and leaves out {', '.join(other)}.", nearest(rest), calls)
     ids = [*said.linked.models, str(filled.arguments.get("model", filled.within.get("model", "")))]
     vague = [name for name in said.linked.families if not any(id.startswith(name) for id in ids)]
     if vague and vague[0] != filled.arguments.get("query"):
-        return NotSure(f"it does not say which {vague[0]}.", nearest(said.linked.rest, tool))
+        return NotSure(f"it does not say which {vague[0]}.", nearest(rest, tool))
     where = _PLACE.search(said.text)
     if "regions" in filled.assumed and where and not is_known(where[1], zoo):
-        return NotSure(f"{where[1]!r} is no place of the zoo.", nearest(said.linked.rest, tool))
-    if filled.arguments.get("phase") == "decode" and "phase" in filled.assumed and "<language>" not in said.types:
-        del filled.arguments["phase"]
+        return NotSure(f"{where[1]!r} is no place of the zoo.", nearest(rest, tool))
     if _AGAINST.search(said.text) and not _two_sides(best, said):
-        return NotSure("it sets something against what is not named here.", nearest(said.linked.rest, tool))
-    missed = list(left_out(tool, filled.arguments, set(filled.assumed), marked(said)))
-    if missed:
-        why = f"read as {tool}, which does not take up {', '.join(map(repr, missed))}."
-        return NotSure(why, nearest(said.linked.rest))
-    lost = [said.text[q.start : q.end].strip().replace("chip", "accelerators") for q in _lost(best, said, zoo)]
-    if lost:
-        what = ", ".join(lost)
-        return NotSure(
-            f"read as {tool}, which has no place for {what}.",
-            nearest(said.linked.rest),
-            (f"{tool} {assigned(named)}",) if named else (),
-        )
-    if other:
-        return _compared(best, other)
+        return NotSure("it sets something against what is not named here.", nearest(rest, tool))
+    if missed := list(left_out(tool, filled.arguments, set(filled.assumed), marked(said))):
+        return NotSure(f"read as {tool}, which does not take up {', '.join(map(repr, missed))}.", nearest(rest))
+    if lost := [said.text[q.start : q.end].strip().replace("chip", "accelerators") for q in _lost(best, said, zoo)]:
+        named = {k: v for k, v in filled.arguments.items() if k not in filled.assumed}
+        calls = (f"{tool} {assigned(named)}",) if named else ()
+        return NotSure(f"read as {tool}, which has no place for {', '.join(lost)}.", nearest(rest), calls)
+    return None
+
+
+def _completed(best: Candidate, said: Said, zoo: Zoo, notes: list[str]) -> NotSure | None:
+    """Complete a call by what follows from it (a group that holds the model); be not sure where it has no answer."""
+    tool, filled, rest = best.tool, best.filled, said.linked.rest
+    named = {k: v for k, v in filled.arguments.items() if k not in filled.assumed}
     kind = filled.arguments.get("kind")
     if tool == "find_in_zoo" and "query" in named and said.linked.grids and kind not in (None, "grids"):
-        return NotSure(f"the zoo has no {kind} of a grid.", nearest(said.linked.rest, tool))
+        return NotSure(f"the zoo has no {kind} of a grid.", nearest(rest, tool))
     if tool == "find_in_zoo" and "query" in named and kind == "prices":
         filled.arguments["query"] = _short(named["query"], zoo)
     if problem := _invalid(tool, filled.arguments, zoo):
-        return NotSure(f"read as {tool}, but {problem}.", nearest(said.linked.rest, tool))
-    notes = [meaning.note for meaning in meant if meaning.note]
-    size = group_that_holds(tool, filled.arguments, said, zoo)
-    if size:
+        return NotSure(f"read as {tool}, but {problem}.", nearest(rest, tool))
+    if size := group_that_holds(tool, filled.arguments, said, zoo):
         filled.arguments["n_accelerators"] = size
         filled.assumed.append("n_accelerators")
         notes.append(f"{size} is the smallest group that holds the model.")
     if tool == "inverse_spec":
         told = {text.partition("=")[0] for text in filled.arguments["scenario"]} - set(filled.within)
         if both := [name for name in filled.arguments["solve_for"] if name in told]:
-            return NotSure(f"it says {both[0]}, and asks for it.", nearest(said.linked.rest, tool))
-        unsure = _searched(filled, said, zoo, notes)
-        if unsure:
-            return unsure
+            return NotSure(f"it says {both[0]}, and asks for it.", nearest(rest, tool))
+        return _searched(filled, said, zoo, notes)
     if tool == "serving_cost" and _EFFECT.search(said.text):
         manners = [name for name in _MANNERS if name in named]
         without = {k: v for k, v in named.items() if k not in manners}
         notes += [f"Without {' and '.join(manners)}: mlwalls call serving_cost {assigned(without)}."] if manners else []
-    found = routed(best)
-    if tool == "roofline" and "batch" in said.text and "phase" in found.assumed:
-        found.arguments.pop("phase", None)
-    notes += [f"Not used: {text}." for text in filled.unused_numbers]
-    if gone := _gone(found, best, said):
-        return NotSure(f"read as {tool}, which would leave out {', '.join(gone)}.", nearest(said.linked.rest, tool))
-    shows = tuple(dict.fromkeys(name for meaning in meant for name in meaning.shows))
-    reading = " ".join([found.reading, *notes])
-    return Routed(found.tool, found.arguments, reading, found.assumed, shows)
+    return None
 
 
 def _gone(found: Routed, best: Candidate, said: Said) -> list[str]:

@@ -137,7 +137,7 @@ _MADE_AFTER = re.compile(rf"[- ]?(?:tokens?[- ])?(?:of )?{_OUT}\b(?! of themodel
 _READ = re.compile(r"\b(?:prompts?|inputs?|context|isl)(?: (?:length|tokens?))?(?: of|=|:)? ?$")
 _READ_AFTER = re.compile(
     r"[- ]?(?:tokens?[- ])?(?:of )?(?:prompts?|inputs?|in|context)\b"
-    r"(?! (?:total|the|one|a|int|fp|bf|\d+ (?:day|hour|week|month)))"
+    r"(?! (?:(?:total|the|one|a|an)\b|int|fp|bf|\d+ (?:day|hour|week|month)))"
 )
 # What follows a length that is said without its unit: `at 32k`.
 _ALONE = re.compile(r" ?(?:$|[?!.,;:)]|(?:on|with|for|and|at|or|vs|versus|using|in)\b)")

@@ -8,7 +8,7 @@ import yaml
 from mlwalls.server.ask import NotSure, Routed, route
 from mlwalls.server.linking import link
 from mlwalls.server.meanings import example
-from mlwalls.server.quantities import quantities, spelled_out
+from mlwalls.server.quantities import grouped, quantities, spelled_out
 from mlwalls.server.tools import call, solver_tool, zoo_tool
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
@@ -137,11 +137,52 @@ def test_a_question_that_lacks_something_is_told_what():
         ("batch of 64", 64, "batch"),
         ("20 requests per second", 20, "per_s"),
         ("90 tokens/s", 90, "tokens_per_s"),
+        ("3k prompts", 3000, "tokens"),
+        ("how many 4k chats", 4096, "tokens"),
+        ("one 32k conversation", 32768, "tokens"),
+        ("3000 requests a minute", 50, "per_s"),
+        ("99.9th percentile", 99.9, "percentile"),
+        ("12 cents per kWh", 0.12, "usd_per_kwh"),
+        ("94 g/kWh", 94, "g_per_kwh"),
+        ("100 gpu-days", 100, "chip_hours"),
+        ("3.2x more flops", 3.2, "ratio"),
+        ("zero 3", 3, "zero"),
+        ("a loss of 2.1", 2.1, "loss"),
+        ("global batch of 4M tokens", 4e6, "batch_tokens"),
+        ("pue of 1.2", 1.2, "pue"),
+        ("80 GiB", 80 * 1024**3, "bytes"),
+        ("half of the prompt", 50, "percent"),
     ],
 )
 def test_numbers_with_units(text, value, kind):
-    (found,) = quantities(spelled_out(text))
-    assert (found.value, found.kind) == (pytest.approx(value), kind)
+    found = [q for q in quantities(spelled_out(text)) if q.kind]
+    assert [(q.value, q.kind) for q in found] == [(pytest.approx(value), kind)]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("32 chip nodes of 8", 256), ("4 nodes with 8 gpus each", 32), ("1 8 x chip node", 8), ("2 dgx chip boxes", 16)],
+)
+def test_accelerators_are_counted_in_all(text, count):
+    assert [q.value for q in quantities(grouped(text)) if q.kind == "accelerators"] == [count]
+
+
+@pytest.mark.parametrize("text", ["5 servers of 200 ms", "4 servers with 8 requests per second"])
+def test_servers_are_no_accelerators(text):
+    assert grouped(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "roles"),
+    [
+        ("2000 tokens in and 500 out", ["in", "out"]),
+        ("900 prompt tokens, 350 completion tokens", ["in", "out"]),
+        ("generate 400 tokens from an 800-token prompt", ["out", "in"]),
+        ("decoding at 8k context", ["in"]),
+    ],
+)
+def test_tokens_read_and_tokens_made(text, roles):
+    assert [q.role for q in quantities(text)] == roles
 
 
 @pytest.mark.parametrize(
@@ -152,6 +193,10 @@ def test_numbers_with_units(text, value, kind):
         ("is 3.2x faster", [], [], []),
         ("RTX 4090 against an M3 Max", [], ["nvidia-rtx-4090", "apple-m3-max"], []),
         ("between Iowa and Quebec", [], [], ["us-iowa", "ca-quebec"]),
+        ("qwen2.5 32b, 2 h100", ["qwen2.5-32b"], ["nvidia-h100-sxm-80gb"], []),
+        ("qwen2.5 32b 2 h100", ["qwen2.5-32b"], ["nvidia-h100-sxm-80gb"], []),
+        ("a 100 hour run", [], [], []),
+        ("llama 3 in the UK", [], [], ["united-kingdom"]),
     ],
 )
 def test_names_in_a_sentence(text, models, hardware, grids):
@@ -193,6 +238,33 @@ def test_what_is_set_side_by_side_gets_a_call_for_each():
     unsure = route("how many users with 8k context on one H100 or one A100 with llama 8b", ZOO)
     assert isinstance(unsure, NotSure)
     assert [any(chip in text for text in unsure.calls) for chip in ("h100", "a100")] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "how fast is llama 8b on an H100 with 17",  # a number without a unit
+        "qwen on h100 throughput",  # of which size
+        "mamba 2.8b vs a transformer at 100k tokens",  # one side only
+        "mixtral 8x7b: h100 at batch 8 or a100 at batch 32?",  # two setups
+        "how does llama 70b on 8 a100 compare to 4 h100 in speed",
+        "does PCIe slow down llama 70b on four 4090s",  # a manner without a place
+        "cheapest gpu to serve mistral 7b",  # what is asked would be assumed
+        "how long to quantize llama 70b",  # a figure that the tool does not have
+        "what would a chip with twice the HBM do for llama 8b",
+        "CO2 of an 8xA100 box in Narnia for a month",
+        "how loud is a dgx h100",  # not a misspelt `load`
+    ],
+)
+def test_what_would_be_left_out_makes_it_not_sure(question):
+    assert isinstance(route(question, ZOO), NotSure)
+
+
+def test_a_misspelt_word_is_said_to_have_been_read():
+    routed = route("how long to trian a llama 8b on 15T tokens wiht 1024 H100s", ZOO)
+    assert isinstance(routed, Routed)
+    assert routed.tool == "fleet_efficiency"
+    assert "'trian' as 'train'" in routed.reading
 
 
 def test_what_the_tool_takes_by_itself_counts_as_assumed():
