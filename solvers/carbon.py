@@ -121,8 +121,15 @@ def resolve(request: CarbonRequest, zoo: Zoo) -> Problem:
         request.tokens_per_s is not None,
         request.queries_per_s is not None,
     )
+    rated = rated_path(hardware) if hardware is not None else ""
     context = Context(
-        hardware.name if hardware is not None else "", request.n_accelerators, request.hours, ranked, places[0], shared
+        hardware.name if hardware is not None else "",
+        request.n_accelerators,
+        request.hours,
+        ranked,
+        places[0],
+        shared,
+        hardware.number(rated).value if hardware is not None and rated else None,
     )
     return Problem(structure, n, warnings, scenario, context)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +12,9 @@ from mlwalls.solvers.carbon_places import Figure, Place
 from mlwalls.solvers.derivation import Derivation, Table
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result
+
+# From this multiple of its rated power on, host and network included, a figure is not of one accelerator.
+UNLIKELY = 2
 
 
 class CarbonResult(SolverResult):
@@ -56,6 +60,7 @@ class Context:
     places: tuple[Place, ...]
     first: Place
     shared: str
+    rated_w: float | None = None
 
 
 def digits_of(given: Figure) -> int:
@@ -103,7 +108,22 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     slug, runner = ("sustainability", "Energy") if manufacture else ("energy", "Sustainability")
     share = first(out["binding_share"])
     binding = Binding(slug, runner if "embodied" in out else "", None if manufacture else share)
-    return Presentation(sentence, True, binding, fit_result(CarbonResult, out, extra, set()))
+    warnings = [more] if (more := _implausible(c, out)) else []
+    return Presentation(sentence, True, binding, fit_result(CarbonResult, out, extra, set()), warnings)
+
+
+def _implausible(c: Context, out: Outcome) -> str:
+    """Question a power or an energy that no accelerator draws: more than twice the rated power of each."""
+    if c.rated_w is None or c.hours is None:
+        return ""
+    watts = first(out["it_energy"]) / (3600 * c.hours)
+    if watts <= UNLIKELY * c.rated_w * c.count:
+        return ""
+    each = watts / c.count
+    return (
+        f"{figure(each)} W an accelerator is {figure(each / c.rated_w)}x what {c.hardware} is rated for "
+        f"({figure(c.rated_w)} W): {math.ceil(watts / c.rated_w):,} of them would draw it all"
+    )
 
 
 def _column(table: Table, key: str, factor: float) -> list[float]:

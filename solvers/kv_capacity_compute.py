@@ -29,7 +29,6 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     if s.pool.shape.linear:
         _states(n, d, out)
     else:
-        out["sequence"] = d.step("sequence", eq.sequence_cache(n.context, out["kv_token"]))
         _tokens(s, n, d, out)
     if s.speed is not None:
         out |= decode_speed(s.speed, s.pool.shape, n.bound("batch", out["max_sequences"]), d)
@@ -53,7 +52,10 @@ def _tokens(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> N
     for name, pool in (("cache_low", low), ("cache_high", high)):
         bound = d.step(f"{name}_blocks", eq.blocks_of(pool, n.block, unit))
         out[name] = d.step(name, eq.tokens_of(bound, n.block, every))
-    out["max_sequences"] = d.step("max_sequences", eq.sequences_of(blocks, d.step("sequence_blocks", each)))
+    held = d.step("sequence_blocks", each)
+    law = eq.bytes_of_blocks(held, n.block, unit) if s.pool.hybrid else eq.sequence_cache(n.context, unit)
+    out["sequence"] = d.step("sequence", law)
+    out["max_sequences"] = d.step("max_sequences", eq.sequences_of(blocks, held))
 
 
 def _states(n: Numbers, d: Derivation, out: dict[str, Value]) -> None:

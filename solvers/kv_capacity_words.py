@@ -11,7 +11,7 @@ from mlwalls.solvers.kv_capacity_compute import Structure, compute
 from mlwalls.solvers.links import group, splittable
 from mlwalls.solvers.pool import at_ranks
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
-from mlwalls.solvers.words import figure, first, fit_result, seconds
+from mlwalls.solvers.words import counted, figure, first, fit_result, seconds
 
 
 class KvCapacityResult(SolverResult):
@@ -26,7 +26,7 @@ class KvCapacityResult(SolverResult):
     throughput_tokens_per_s: float | None = Field(default=None, description="Of all sequences together.")
     kv_token_bytes: float = Field(description="Keys and values of a token, all layers.")
     state_mb: float | None = Field(default=None, description="Recurrent state of a sequence.")
-    sequence_gb: float = Field(description="Cache of one sequence of seq_len.")
+    sequence_gb: float = Field(description="Cache that one sequence of seq_len takes.")
     pool_gib: float = Field(description="Left for keys and values; negative: short by.")
     weights_gib: float = Field(description="Resident weights.")
     activation_gib: float = Field(description="Peak of the profile run.")
@@ -59,7 +59,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         )
     elif problem.structure.pool.shape.attention == "none":
         sentence = (
-            f"{sequences:,.0f} sequences of any length ({first(out['sequences_low']):,.0f} to "
+            f"{counted(sequences, 'sequence')} of any length ({first(out['sequences_low']):,.0f} to "
             f"{first(out['sequences_high']):,.0f}) for {model.name} on {where}: {figure(pool / gib)} GiB are left for states of "
             f"{figure(first(out['sequence']) / 1e6)} MB beside {parts}."
         )
@@ -67,7 +67,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     else:
         sentence = (
             f"{tokens:,.0f} tokens of KV-cache ({low:,.0f} to "
-            f"{high:,.0f}), {sequences:,.0f} sequences of {request.seq_len:,} tokens, for "
+            f"{high:,.0f}), {counted(sequences, 'sequence')} of {request.seq_len:,} tokens{_windows(problem)}, for "
             f"{model.name} on {where}: {figure(pool / gib)} GiB are left beside {parts}."
         )
     if not feasible:
@@ -75,14 +75,21 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     elif "throughput" in out:
         rate, step = figure(first(out["throughput"])), seconds(first(out["decode_expected"]))
         sentence += f" With all of them decoding at full length a step takes {step}, {rate} tokens/s together."
+    held = counted(request.concurrency or 0, "sequence") + (" fits" if request.concurrency == 1 else " fit")
     if request.concurrency is not None and problem.structure.pool.shape.attention != "none":
         sentence += (
-            f" {request.concurrency:,} sequences fit up to {first(out['longest']):,.0f} tokens each."
-            if "longest" in out
-            else f" {request.concurrency:,} sequences fit at no length."
+            f" {held} up to {first(out['longest']):,.0f} tokens each." if "longest" in out else f" {held} at no length."
         )
     binding = Binding("batching", "memory_capacity") if feasible else Binding("memory_capacity", "batching")
     return Presentation(sentence, feasible, binding, fit_result(KvCapacityResult, out, {}, skip))
+
+
+def _windows(problem: Problem) -> str:
+    """Say why more sequences fit than the tokens would suggest, where windowed layers forget."""
+    n = problem.numbers
+    if not problem.structure.pool.hybrid or first(n.context) <= first(n.window):
+        return ""
+    return f" (windowed layers keep {first(n.window):,.0f} of them; the engine counts its tokens as if they kept all)"
 
 
 def _remedy(problem: Problem) -> str:

@@ -13,7 +13,7 @@ from mlwalls.solvers.links import group
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.pool import pool_short
 from mlwalls.solvers.roofline_compute import Structure, compute
-from mlwalls.solvers.shares import added, bound, floors_of, largest, parts_of
+from mlwalls.solvers.shares import added, bound, floors_of, kernel_bound, largest, parts_of, runner_up
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result, plural, seconds
 from mlwalls.zoo import Entry
@@ -95,7 +95,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     warnings: list[str] = []
     short = -first(out["headroom"]) if "headroom" in out else 0.0
     feasible = short <= 0
-    binding = _binding(s, out)
+    binding = _binding(s, problem.numbers, out)
     worded = _speedup if "speedup" in out else _single
     sentence = worded(s, problem.numbers, names, out, binding)
     if "base_headroom" in out and (lacking := -first(out["base_headroom"])) > 0:
@@ -134,11 +134,12 @@ def _short_on(names: Names, ranks: int, weights: str) -> float:
     return pool_short(names.model_entry, names.hardware_entry, ranks, formats, length, r.batch_sizes[0], r.set_)
 
 
-def _binding(s: Structure, out: Outcome) -> Binding:
+def _binding(s: Structure, n: Numbers, out: Outcome) -> Binding:
     stem = "decode_" if "decode_floor" in out else ""
     walls = floors_of(out, stem)
     slug = "serving_phases" if stem and _prefill_dominates(out) else walls[0]
-    return Binding(slug, walls[1], first(out["binding_share"]) if "binding_share" in out else None)
+    after = walls[1] if stem else runner_up(walls, _parts(s, n, out))
+    return Binding(slug, after, first(out["binding_share"]) if "binding_share" in out else None)
 
 
 def _prefill_dominates(out: Outcome) -> bool:
@@ -161,9 +162,9 @@ def _work_of(s: Structure, names: Names) -> str:
     return f"{names.model}, {where}"
 
 
-def _on(names: Names) -> str:
+def _on(names: Names, device: int = 0) -> str:
     count = names.request.n_accelerators
-    return names.hardware[0] if count == 1 else f"{count} x {names.hardware[0]}"
+    return names.hardware[device] if count == 1 else f"{count} x {names.hardware[device]}"
 
 
 def _why(s: Structure, n: Numbers, names: Names, out: Outcome, binding: Binding) -> str:
@@ -171,7 +172,8 @@ def _why(s: Structure, n: Numbers, names: Names, out: Outcome, binding: Binding)
         wall = floors_of(out, "prefill_" if _prefill_dominates(out) else "decode_")[0]
         whole = added(parts_of(out, n, "prefill_"), first(n.output), parts_of(out, n, "decode_", decode=True))
         return f"{bound(wall, None, whole)}; prefill takes {seconds(first(out['prefill_expected']))} of it"
-    binds = bound(binding.slug, binding.share, _parts(s, n, out))
+    said = kernel_bound if s.kind == "kernel" else bound
+    binds = said(binding.slug, binding.share, _parts(s, n, out))
     if s.several:
         last = names.request.batch_sizes[-1]
         then = seconds(plural(out["expected"], 1)[-1])
@@ -223,7 +225,7 @@ def _speedup(s: Structure, n: Numbers, names: Names, out: Outcome, binding: Bind
     head = f"{times('speedup')} (range {times('speedup_low')} to {times('speedup_high')}; {times('floor_speedup')} at the floor)"
     compared = (
         f"{what} takes {seconds(first(out['expected']))} on {_on(names)} "
-        f"instead of {seconds(first(out['base_expected']))} on {names.hardware[1]}"
+        f"instead of {seconds(first(out['base_expected']))} on {_on(names, 1)}"
     )
     if binding.slug == "compute_throughput":
         return f"{head}: {compared}; {because}."

@@ -12,7 +12,7 @@ from mlwalls.solvers.links import group, reach
 from mlwalls.solvers.pool import pool_at
 from mlwalls.solvers.prices import Listing
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
-from mlwalls.solvers.words import count, figure, first, fit_result, seconds
+from mlwalls.solvers.words import count, counted, figure, first, fit_result, seconds
 from mlwalls.zoo import Entry
 
 # What only an answer that does not fit speaks of.
@@ -84,7 +84,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         f"{_queries(out)}: "
         f"{_million(out, 'input_price')} USD a million tokens in, {_million(out, 'output_price')} out, for {c.model.name} on "
         f"{_chips(c)} at {figure(first(out['price']))} USD an accelerator-hour{_dated(problem, c)}; "
-        f"{first(out['decoding']):,.0f} sequences a replica at {seconds(first(out['tpot']))} a token, first token after "
+        f"{counted(first(out['decoding']), 'sequence')} a replica at {seconds(first(out['tpot']))} a token, first token after "
         f"{seconds(first(out['ttft']))} ({seconds(first(out['ttft_low']))} to {seconds(first(out['ttft_high']))})"
         f"{_started(problem, out)}."
         f"{_queued(problem, out)}{_load(problem, out)}{_besides(c, out)}"

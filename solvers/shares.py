@@ -1,8 +1,13 @@
-"""What takes the expected time of a pass or a request, in words: the largest part first, whatever binds the floor."""
+"""What takes the expected time of a pass or a request, in words: the largest part first, whatever binds the floor.
+
+The rule: the binding wall is the floor's, and `share` its part of the expected time. What takes more than it is said first; where
+that is another wall, it is the runner-up, and of a kernel, of which nothing but the two rates is known, it is said to bind in
+expectation. Sensitivities are those of the expected time, so the strongest of them agrees with what is said first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.solver import Outcome
@@ -63,6 +68,25 @@ def largest(parts: Parts, wall: str) -> tuple[str, float]:
     if parts[top] <= parts[wall] * (1 + 1e-9):
         return "", 0.0
     return _TAKES[top], parts[top] / sum(parts.values())
+
+
+def runner_up(walls: Sequence[str], parts: Parts) -> str:
+    """Return the wall that takes more of the time than the first of `walls` does, else the second."""
+    top = max(WALLS.values(), key=lambda wall: parts.get(wall, 0.0))
+    return top if parts.get(top, 0.0) > parts[walls[0]] * (1 + 1e-9) else walls[1]
+
+
+def kernel_bound(wall: str, share: float | None, parts: Parts) -> str:
+    """Say which wall of a kernel binds, and where it is another one in expectation than at the floor, both."""
+    more, takes = largest(parts, wall)
+    if not more:
+        return bound(wall, share, parts)
+    other = runner_up([wall, wall], parts).replace("_", " ")
+    own = figure(100 * (1 - takes))
+    return (
+        f"{more} takes {figure(100 * takes)} % of it, so {other} binds in expectation; at the floor "
+        f"{wall.replace('_', ' ')} does ({own} % of it)"
+    )
 
 
 def bound(wall: str, share: float | None, parts: Parts) -> str:

@@ -75,7 +75,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The wall that binds, the share of the total that it accounts for, and the next one."""
+    """The wall that binds (the floor's), its share of the total, and the next one: what takes more than it, if a wall does."""
 
     slug: str
     runner_up: str = ""

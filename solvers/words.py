@@ -75,6 +75,12 @@ SUFFIXES: dict[str, float] = {
 }
 
 
+def counted(number: float, noun: str) -> str:
+    """Return a count with its noun, ``1 sequence``, ``2,000 sequences``."""
+    count = f"{number:,.0f}"
+    return f"{count} {noun}" if count == "1" else f"{count} {noun}s"
+
+
 def first(value: Value) -> float:
     """Return a value's number, the first where it has several."""
     number = value.value

@@ -117,6 +117,7 @@ def pipeline(row: Row, zoo: Zoo) -> Outcome:
     arguments = {"model": model, "hardware": chip, "n_accelerators": given["num_gpus"], "cpu_workers": 1}
     solver = solvers()["pipeline_bottleneck"]
     assumed = solver.resolve(solver.request.model_validate(arguments), zoo).numbers.mfu.origin
+    assert assumed.low is not None and assumed.high is not None
     bounds = [
         _result("pipeline_bottleneck", {**arguments, **mfu}, zoo).accelerator_rate_samples_per_s
         for mfu in ({}, {"mfu_percent": 100 * assumed.low}, {"mfu_percent": 100 * assumed.high})

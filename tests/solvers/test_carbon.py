@@ -259,3 +259,18 @@ def test_answers_keep_their_budgets(ask, changed, brief):
 def test_places_are_those_of_the_cloud_and_country_named(ask, typed, named):
     answer = ask("carbon", regions=[typed], hardware="h100", n_accelerators=8, hours=24)
     assert f" in {named} at " in answer["verdict"]
+
+
+def test_power_that_no_accelerator_draws_is_questioned(ask):
+    # An H100 is rated for 700 W: 100 kWh in 10 h are 10 kW, what 15 draw; 5 kW what 8 do; 1,400 W with its host may be one.
+    def told(**arguments):
+        found = ask("carbon", hardware="h100", hours=10, regions=["us-iowa"], **arguments)["warnings"]
+        return [w for w in found if "rated for" in w]
+
+    assert told(energy_kwh=100) == [
+        "10,000 W an accelerator is 14.3x what NVIDIA H100 SXM5 80GB is rated for (700 W): 15 of them would draw it all"
+    ]
+    assert "8 of them" in told(power_w=5000)[0]
+    assert not told(power_w=1400)
+    assert not told(energy_kwh=100, n_accelerators=15)
+    assert not told()

@@ -82,3 +82,11 @@ def test_training_lies_in_range(ask, chip, measured):
     low, expected, high = rates(ask, hardware=chip, phase="training")
     assert low < measured < high
     assert abs(measured / expected - 1) < 0.3
+
+
+def test_groups_are_compared_with_groups(ask):
+    call = {"model": "llama-3.1-70b", "hardware": "amd-mi300x", "baseline_hardware": H100}
+    assert "on 2 x AMD Instinct MI300X instead of" in (pair := ask("roofline", **call, n_accelerators=2)["verdict"])
+    assert "on 2 x NVIDIA H100 SXM5 80GB" in pair
+    single = ask("roofline", **{**call, "model": "llama-3.1-8b"})["verdict"]
+    assert " x NVIDIA" not in single and "on NVIDIA H100 SXM5 80GB" in single

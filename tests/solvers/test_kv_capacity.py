@@ -260,3 +260,26 @@ def test_recurrent_layers_with_experts_only(ask, model):
     answer = ask("kv_capacity", model=model, hardware="h200", n_accelerators=4)
     assert answer["result"]["activation_gib"] > 0
     assert verify(json.loads(json.dumps(answer))).ok
+
+
+def test_a_sequence_takes_what_its_windowed_layers_keep(ask):
+    # Gemma 3 27B: 10 full and 52 windowed layers, one and six groups of ten; each of two ranks holds 8 key-value heads of 128.
+    call = {"model": "gemma-3-27b", "hardware": "nvidia-a100-sxm-80gb", "n_accelerators": 2}
+    answer = ask("kv_capacity", **call, seq_len=65536)
+    blocks = 65536 // 16 + 6 * (1024 // 16)
+    sequence = blocks * 16 * 10 * 2 * 8 * 128 * 2
+    result = answer["result"]
+    assert result["sequence_gb"] == pytest.approx(sequence / 1e9, rel=1e-5)
+    assert result["max_sequences"] == result["pool_gib"] * GIB // sequence == 15
+    assert "(windowed layers keep 1,024 of them; " in answer["verdict"]
+    # Within the window every layer keeps all of it.
+    assert "windowed" not in ask("kv_capacity", **call, seq_len=1024)["verdict"]
+
+
+def test_one_sequence_is_not_several(ask):
+    call = {"model": "llama-3.1-8b", "hardware": "h100", "seq_len": 131072}
+    # Half of the memory leaves room for one of 17.2 GB.
+    one = ask("kv_capacity", **call, gpu_memory_utilization=0.5, concurrency=1)
+    assert one["result"]["max_sequences"] == 1
+    assert ", 1 sequence of 131,072 tokens" in one["verdict"] and " 1 sequence fits up to " in one["verdict"]
+    assert " sequences of 131,072 tokens" in ask("kv_capacity", **call)["verdict"]

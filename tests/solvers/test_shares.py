@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlwalls.solvers.shares import bound, largest
+from mlwalls.solvers.shares import bound, largest, runner_up
 
 H100 = "nvidia-h100-sxm-80gb"
 
@@ -50,6 +50,49 @@ def test_arithmetic_outside_the_floors_wall(ask):
     assert "arithmetic takes" in answer["verdict"]
     share = answer["result"]["compute_time_ms"] / answer["result"]["expected_ms"]
     assert f"arithmetic takes {100 * share:.3g} % of it" in answer["verdict"]
+
+
+def test_a_kernels_wall_in_expectation(ask):
+    # At the assumed 50 % and 85 % of the peaks arithmetic takes 2.021 of 3.426 ms, memory 1.405 ms: 59 and 41 %.
+    answer = ask("roofline", hardware=H100, flops=1e12, bytes=4e9)
+    assert (
+        "so compute throughput binds in expectation; at the floor memory bandwidth does (41 % of it)"
+        in answer["verdict"]
+    )
+    assert answer["binding_wall"]["slug"] == "memory_bandwidth"
+    assert answer["binding_wall"]["share"] == pytest.approx(1.40474 / 3.42617, rel=1e-5)
+    assert answer["binding_wall"]["runner_up"] == "compute_throughput"
+    # The levers say the same: elasticities to the two rates are the two shares.
+    levers = ask("sensitivity", tool="roofline", scenario=[f"hardware={H100}", "flops=1e12", "bytes=4e9"])["result"]
+    told = dict(zip(levers["vary_rows"], levers["vary_elasticity"], strict=True))
+    assert levers["vary_rows"][0] == "peak"
+    assert told["bandwidth"] == pytest.approx(-answer["binding_wall"]["share"], rel=1e-4)
+    # Where the floor's wall takes most, it alone is named.
+    alone = ask("roofline", hardware=H100, flops=1e12, bytes=1e12)["verdict"]
+    assert "memory bandwidth binds (" in alone and "in expectation" not in alone
+
+
+def test_overhead_first_in_words_and_levers(ask):
+    # 61 layers and their routing take most of a step of one sequence: no wall takes more than the floor's.
+    arguments = {"model": "deepseek-v3", "hardware": "nvidia-h200-sxm-141gb", "n_accelerators": 8}
+    answer = ask("roofline", **arguments)
+    result = answer["result"]
+    share = 100 * result["overhead_ms"] / result["expected_ms"]
+    assert (
+        f"per-layer overhead takes {share:.3g} % of it, and memory bandwidth, the floor's wall, " in answer["verdict"]
+    )
+    assert answer["binding_wall"]["share"] < 0.15
+    scenario = [f"{key}={value}" for key, value in arguments.items()]
+    levers = ask("sensitivity", tool="roofline", scenario=scenario)
+    assert levers["result"]["vary_rows"][0] == "tau"
+    assert levers["result"]["vary_elasticity"][0] == pytest.approx(share / 100, rel=1e-3)
+
+
+def test_a_wall_that_takes_more_is_the_runner_up():
+    walls = ["memory_bandwidth", "compute_throughput", "communication"]
+    parts = {"memory_bandwidth": 2.0, "compute_throughput": 1.0, "communication": 5.0, "overhead": 9.0}
+    assert runner_up(walls, parts) == "communication"
+    assert runner_up(walls, {**parts, "communication": 1.5}) == "compute_throughput"
 
 
 def test_whole_requests(ask):
