@@ -17,7 +17,7 @@ from mlwalls.server.quantities import grouped, quantities, spelled_out
 from mlwalls.server.readings import Candidate, NotSure, Routed, nearest, routed
 from mlwalls.server.retrieval import Hit, Phrase, definition, index
 from mlwalls.server.slots import Said, fill, places_by_name, takes_of
-from mlwalls.server.wording import spelled_right, unknown
+from mlwalls.server.wording import is_ruled, spelled_right, unknown
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
@@ -83,7 +83,11 @@ def _best(said: Said, meant: tuple[Meaning, ...], zoo: Zoo) -> Candidate | NotSu
     rest, bare = said.linked.rest, _bare(said)
     found = _candidates(said, zoo, meant)
     for meaning in meant if found else ():
-        found = [c for c in found if c.tool in meaning.tools or (c.hit.phrase.tutorial is not None and bare)]
+        found = [
+            c
+            for c in found
+            if c.tool in meaning.tools or (c.hit.phrase.tutorial is not None and bare) or not is_ruled(c.tool)
+        ]
         if not found:
             return NotSure(meaning.why or "it asks for two things.", nearest(rest, *meaning.tools[:1]))
     if not found:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlwalls import prompts
 from mlwalls.server.slots import Said, is_corpus
-from mlwalls.server.wording import pattern
+from mlwalls.server.wording import is_ruled, pattern
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
@@ -82,7 +82,7 @@ def has_own_word(tool: str, text: str) -> bool:
 
 def example(tool: str) -> str:
     """Return a whole question that a tool answers."""
-    found: str = prompts.meanings()["examples"][tool]
+    found: str = prompts.meanings()["examples"][tool] if is_ruled(tool) else solvers()[tool].question
     return found
 
 

@@ -102,8 +102,15 @@ def _choices(zoo: Zoo) -> tuple[str, ...]:
     return tuple(sorted(w for w in words if len(w) >= _SHORTEST and w.isalpha()))
 
 
+def is_ruled(tool: str) -> bool:
+    """Whether the rules speak of a tool: of one that another package brings they know nothing."""
+    return tool in prompts.meanings()["examples"]
+
+
 def left_out(tool: str, arguments: Mapping[str, Any], assumed: set[str], text: str) -> Iterator[str]:
     """Yield what the sentence says and the call has no argument for, by the rules under `said`."""
+    if not is_ruled(tool):
+        return
     inner = dict(given.split("=", 1) for given in arguments.get("scenario", ()))
     taking = str(arguments.get("tool", tool))
     given = {k for k in arguments if k not in assumed} | set(inner)
