@@ -26,6 +26,8 @@ _SMALL = frozenset(
     {"a", "an", "the", "i", "is", "in", "of", "on", "at", "or", "and", "to", "for", "by", "with", "m", "b", "t"}
 )
 _SHORT_PLACES = {"uk": "united-kingdom", "britain": "united-kingdom", "usa": "united-states", "holland": "netherlands"}
+# Countries by codes that are no words, where they are written as codes.
+_CODES = frozenset({"US", "UK", "FR", "PL", "SE", "ES", "NL", "CH", "AU", "BR", "CN", "JP", "KR"})
 _APART = re.compile(r"[,;:!?()]| - ")
 # Of words, not of names: `first-token`, but `pre-training`.
 _HYPHEN = re.compile(
@@ -94,7 +96,7 @@ def link(question: str, zoo: Zoo) -> Linked:
             text = question[start:end].rstrip(".")
             if size > 1 and _APART.search(text):
                 continue
-            hit = _spellings(zoo).get(key(text)) or _named(_unplural(text), zoo)
+            hit = _spellings(zoo).get(key(text)) or _coded(text, question, zoo) or _named(_unplural(text), zoo)
             if hit is not None:
                 named.append((start, end, *hit))
                 at += size
@@ -113,6 +115,12 @@ def link(question: str, zoo: Zoo) -> Linked:
     rest = _HYPHEN.sub(" ", rest)
     found.rest = re.sub(r" {2,}", " ", rest)
     return found
+
+
+def _coded(text: str, question: str, zoo: Zoo) -> tuple[str, str] | None:
+    if text not in _CODES or question.isupper():
+        return None
+    return "grids", zoo.resolve("grids", text).entry.id
 
 
 def _named(text: str, zoo: Zoo) -> tuple[str, str] | None:
