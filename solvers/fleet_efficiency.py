@@ -36,11 +36,17 @@ from mlwalls.solvers.equations import fleet as fleet_eq
 from mlwalls.solvers.equations import reliability as eq
 from mlwalls.solvers.equations.safety import price_of
 from mlwalls.solvers.errors import CallError
-from mlwalls.solvers.fleet_compute import training_step
 from mlwalls.solvers.fleet_failures import resolve_checkpoint, resolve_failures, step_failures
-from mlwalls.solvers.fleet_memory import training_memory
 from mlwalls.solvers.fleet_numbers import fixed_numbers, resolve_network, variant_numbers
-from mlwalls.solvers.fleet_plans import SIZES, Found, Given, Model, fastest, problems, shaped
+from mlwalls.solvers.fleet_plans import (
+    SIZES,
+    Found,
+    Given,
+    Model,
+    problems,
+    shaped,
+)
+from mlwalls.solvers.fleet_search import Search, not_shared, step_and_memory
 from mlwalls.solvers.fleet_stages import longest
 from mlwalls.solvers.fleet_structure import Recompute, Structure
 from mlwalls.solvers.fleet_words import (
@@ -151,7 +157,7 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
         _expert_tp(n, request) if shape.moe else 1,
     )
     base = replace(base, once_a_domain=shape.moe and n.dispatch.value == 1)
-    search = _Search(base, n, request)
+    search = Search(base, n, request)
     wrong = problems(limits, given)
     found = None if wrong else search(limits, given)
     nearest = None
@@ -165,11 +171,9 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
             else None
         )
     if found is None:
-        raise CallError(
-            "global_batch",
-            f"{batch} sequences cannot be shared out over {request.n_accelerators} accelerators.",
-            repair={"global_batch": request.n_accelerators},
-        )
+        raise not_shared(limits, search)
+    if found.sizes["ep"] > 1 and not base.hidden_ep:
+        warnings.append("nothing of the experts' dispatch hides; DeepSeek's DualPipe: set w_ep=0.9, options tuned")
     layers = longest(limits.layers, found.sizes["pp"], found.sizes["interleave"])
     if layers * found.sizes["pp"] > limits.layers:
         warnings.append(f"uneven stages: {layers} of {limits.layers} layers on the longest")
@@ -249,7 +253,7 @@ def _array(numbers: list[int]) -> Any:
 
 
 def _curve(
-    request: FleetRequest, search: _Search, limits: Model, given: Given, found: Found, warnings: list[str]
+    request: FleetRequest, search: Search, limits: Model, given: Given, found: Found, warnings: list[str]
 ) -> list[tuple[Model, Found]]:
     """Return the plans of the other counts, all with one recomputation and sharding; counts without a plan give a warning.
 
@@ -300,55 +304,9 @@ def _default_batch(request: FleetRequest) -> int:
     return int(count * max(1, round(wanted / count)))
 
 
-class _Search:
-    """The search over plans of one request."""
-
-    def __init__(self, base: Structure, n: Numbers, request: FleetRequest) -> None:
-        self.base, self.n, self.request = base, n, request
-        self.assigned = [text for text in request.set_ if text.partition("=")[0].strip() == "all_reduces"]
-
-    def __call__(
-        self,
-        limits: Model,
-        given: Given,
-        near: Given | None = None,
-        free: bool = False,
-        variant: Structure | None = None,
-    ) -> Found | None:
-        r = self.request
-        recompute: list[Recompute] = ["none", "selective", "half", "full"] if free or not r.recompute else [r.recompute]
-        zero = [1, 2, 3] if free or r.zero is None else [r.zero]
-        if variant is not None:
-            recompute, zero = [variant.recompute], [variant.zero]
-        sizes = {"accelerators": float(limits.accelerators), "global_batch": float(limits.global_batch)}
-        here = self.n.replaced(sizes)
-
-        def numbers(structure: Structure) -> Numbers:
-            own = variant_numbers(here, structure)
-            own.override(self.assigned)
-            return own
-
-        return fastest(limits, given, self.base, recompute, zero, numbers, _step_and_memory, near)
-
-    def grown(self, limits: Model) -> int | None:
-        """The fewest accelerators, doubling, that hold the model with a plan of their own."""
-        for factor in (2, 4, 8, 16, 32, 64, 128):
-            count = limits.accelerators * factor
-            batch = limits.global_batch * max(1, count // limits.global_batch)
-            found = self(replace(limits, accelerators=count, global_batch=batch), {}, free=True)
-            if found is not None and found.fits:
-                return count
-        return None
-
-
-def _step_and_memory(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
-    t = training_step(s, n, d)
-    return t.out | {"dp": t.dp, "steps": t.steps, "tokens": t.tokens} | training_memory(s, n, d, t)
-
-
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out time, memory, failures and the waterfall; keys are the results' symbols."""
-    out = _step_and_memory(s, n, d)
+    out = step_and_memory(s, n, d)
     step = out["step"]
     out |= step_failures(s, n, d)
     out["delivered"] = d.step("delivered", eq.delivered_step(step, out["goodput"]))
@@ -382,6 +340,9 @@ def _run(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value], spread:
         found[name] = d.step(name, eq.accelerator_time(value, n.accelerators))
         if s.priced:
             found[f"cost{end}"] = d.step(f"cost{end}", price_of(n[f"price{end}"], found[name]))
+    found["campaign_time"] = d.step("campaign_time", eq.accelerator_time(campaign, n.accelerators))
+    if s.priced:
+        found["campaign_cost"] = d.step("campaign_cost", price_of(n.price, found["campaign_time"]))
     return found
 
 

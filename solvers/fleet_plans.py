@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -109,7 +110,7 @@ def possible(m: Model, given: Given) -> Iterator[tuple[int, ...]]:
     o = candidates(m, given)
     for tp, pp, cp in product(o["tp"], o["pp"], o["cp"]):
         inner = tp * pp * cp
-        if m.heads % tp or (m.kv_heads % tp and tp % m.kv_heads) or m.accelerators % inner or pp > m.layers:
+        if _unshared(m, tp, pp, cp):
             continue
         dp = m.accelerators // inner
         for ep, batch in product(o["ep"], o["microbatch"]):
@@ -119,6 +120,31 @@ def possible(m: Model, given: Given) -> Iterator[tuple[int, ...]]:
             for v in o["interleave"]:
                 if v == 1 or (pp > 1 and steps % pp == 0 and interleaves(m.layers, pp, v)):
                     yield tp, pp, cp, ep, batch, v
+
+
+def nearest_batches(m: Model) -> list[int]:
+    """Return the batches nearest by factor that some plan shares out over the accelerators, nearest first."""
+    o = candidates(m, {})
+    inner = {tp * pp * cp for tp, pp, cp in product(o["tp"], o["pp"], o["cp"]) if not _unshared(m, tp, pp, cp)}
+    replicas = {m.accelerators // size for size in inner}
+    around = {r * k for r in replicas for k in (m.global_batch // r, m.global_batch // r + 1) if k}
+    return sorted(around, key=lambda batch: (abs(math.log(batch / m.global_batch)), batch))
+
+
+def nearest_counts(m: Model) -> list[int]:
+    """Return the numbers of accelerators nearest by factor over which some plan shares out the batch, nearest first."""
+    o = candidates(replace(m, accelerators=2 * m.accelerators), {})
+    halves = [k for k in range(1, math.isqrt(m.global_batch) + 1) if m.global_batch % k == 0]
+    replicas = {*halves, *(m.global_batch // k for k in halves)}
+    sizes = {tp * pp * cp for tp, pp, cp in product(o["tp"], o["pp"], o["cp"]) if not m.heads % tp}
+    around = {r * size for r, size in product(replicas, sizes) if size * r <= 2 * m.accelerators}
+    return sorted(around, key=lambda count: (abs(math.log(count / m.accelerators)), count))
+
+
+def _unshared(m: Model, tp: int, pp: int, cp: int) -> bool:
+    """Whether heads, layers or accelerators cannot be shared out so."""
+    kv = m.kv_heads % tp and tp % m.kv_heads
+    return bool(m.heads % tp or kv or m.accelerators % (tp * pp * cp) or pp > m.layers)
 
 
 def shaped(base: Structure, plans: Sequence[tuple[Model, Mapping[str, int]]]) -> Structure:

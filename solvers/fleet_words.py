@@ -144,6 +144,8 @@ class FleetResult(SolverResult):
     run_low_days: float | None = None
     run_high_days: float | None = Field(default=None, description="As the longest of published campaigns.")
     campaign_run_days: float | None = Field(default=None, description="As published campaigns mostly.")
+    campaign_time_h: float | None = Field(default=None, description="Accelerator-hours likewise.")
+    campaign_cost_usd: float | None = None
     accelerator_time_h: float | None = None
     accelerator_time_low_h: float | None = None
     accelerator_time_high_h: float | None = None
@@ -247,23 +249,27 @@ def _interval(time: float) -> str:
 
 
 def _run(problem: Problem, out: Outcome) -> str:
-    """Time, accelerator-hours and price of a run, each with its range."""
+    """Time, accelerator-hours and price of a run by its steps, as campaigns go, and at both ends of its range."""
     subject: Subject = problem.context
-    days, hours, usd = (
-        [first(out[f"{name}{end}"]) / unit for end in ("", "_low", "_high")] if name in out else []
-        for name, unit in (("run", 1), ("accelerator_time", 3600), ("cost", 1))
-    )
+
+    def spent(time: str, cost: str, unit: str = "") -> str:
+        said = f"{count(first(out[time]) / 3600)}{unit}"
+        return said + (f", {count(first(out[cost]))} USD" if cost in out else "")
+
+    hours = spent("accelerator_time", "cost", " accelerator-hours")
+    low, high = (spent(f"accelerator_time{end}", f"cost{end}") for end in ("_low", "_high"))
     said = (
-        f" {count(subject.request.total_tokens)} tokens take {seconds(days[0])}{' well-tuned' if subject.searched else ''}, "
-        f"{seconds(first(out['campaign_run']))} as published campaigns go ({seconds(days[1])} to {seconds(days[2])}): "
-        f"{count(hours[0])} accelerator-hours ({count(hours[1])} to {count(hours[2])})"
+        f" {count(subject.request.total_tokens)} tokens take {seconds(first(out['run']))}"
+        f"{' well-tuned' if subject.searched else ''} ({hours}), {seconds(first(out['campaign_run']))} as published "
+        f"campaigns go ({spent('campaign_time', 'campaign_cost')}); range {seconds(first(out['run_low']))} ({low}) to "
+        f"{seconds(first(out['run_high']))} ({high})"
     )
-    if usd:
+    if "cost" in out:
         price = problem.numbers.price
-        said += f", {count(usd[0])} USD ({count(usd[1])} to {count(usd[2])}) at {figure(first(price))} an hour"
+        said += f", at {figure(first(price))} an hour"
         if subject.prices and price.origin.kind == "zoo":
-            low, high = subject.prices.low, subject.prices.high
-            listed = f"; listed {figure(low)} to {figure(high)}" if high > low else ""
+            least, most = subject.prices.low, subject.prices.high
+            listed = f"; listed {figure(least)} to {figure(most)}" if most > least else ""
             said += f" on demand ({subject.prices.label}{listed})"
     return f"{said}."
 

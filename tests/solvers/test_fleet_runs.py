@@ -158,13 +158,32 @@ def test_published_campaigns_lie_in_the_range_of_a_run(ask, model, hardware, cou
     assert verify(answer).ok
 
 
+def test_the_plan_of_deepseek_v3_as_published(ask):
+    # 2,048 H800 (links of 200 GB/s one way), 16 stages, 64 expert ranks, ZeRO-1, no tensor parallelism, 15,360 sequences a step,
+    # 8 bit, the dispatch overlapped: 2.664 million hours are 54.2 days [DeepSeek-V3, sections 3.2 and 4.2, Table 1].
+    call = {"model": "deepseek-v3", "hardware": "h100", "n_accelerators": 2048, "total_tokens": 14.8e12}
+    plan = {"tensor_parallel": 1, "pipeline_parallel": 16, "zero": 1, "global_batch": 15360}
+    own = ["link=2e11", "ep=64", "w_ep=0.9"]
+    answer = ask("fleet_efficiency", **call, **plan, options=["fp8", "tuned"], set=own)
+    assert answer["feasible"] is True
+    assert answer["result"]["run_days"] == pytest.approx(2_664_000 / 2048 / 24, rel=0.1)
+    assert not any("w_ep" in warning for warning in answer["warnings"])
+    # What the default leaves out, and says: nothing of the dispatch hides.
+    default = ask("fleet_efficiency", **call, options=["fp8"])
+    assert any("w_ep=0.9" in warning for warning in default["warnings"])
+    assert default["result"]["run_days"] > 1.2 * answer["result"]["run_days"]
+
+
 def test_a_run_is_priced_at_what_is_listed(ask):
     call = {"model": "llama-3.1-8b", "hardware": "h100", "n_accelerators": 64, "total_tokens": 1e12}
     # Several listings differ; a price that is set leaves no range of prices.
     listed = ask("fleet_efficiency", **call)
     r = listed["result"]
     assert r["cost_low_usd"] < r["cost_usd"] < r["cost_high_usd"]
-    assert " USD (" in listed["verdict"] and "on demand" in listed["verdict"]
+    # The run by its steps, as campaigns go (85 % of whose hours are steps) and both ends, each with hours and price.
+    assert r["campaign_time_h"] == pytest.approx(r["accelerator_time_h"] / 0.85, rel=1e-5)
+    assert r["campaign_cost_usd"] == pytest.approx(r["cost_usd"] / 0.85, rel=1e-5)
+    assert listed["verdict"].count(" USD)") == 4 and "on demand" in listed["verdict"]
     r = ask("fleet_efficiency", **call, set=["price=2"])["result"]
     for end in ("", "_low", "_high"):
         assert r[f"cost{end}_usd"] == pytest.approx(2 * r[f"accelerator_time{end}_h"], rel=1e-5)

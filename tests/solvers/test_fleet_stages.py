@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlwalls.server.verification import verify
+from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.fleet_plans import SIZES, Model, possible, problems
 
 GPT3 = {"model": "gpt-3-175b", "hardware": "a100", "n_accelerators": 1344, "global_batch": 1344}
@@ -140,3 +141,22 @@ def test_interleaved_places_by_hand(ask):
     s = steps_of(answer)
     assert s["longest"] == 8
     assert s["pass"] == pytest.approx(8 * s["layer"] + 0.7 * max(0, s["head"] - s["layer"]) + s["p2p"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "repair"),
+    [
+        # 100,000 = 2^5 x 5^5: 2,500 replicas (TP 8, PP 5) take 5,000 sequences; 98,304 = 4,096 x TP 8 x PP 3 is nearer.
+        (("llama-3.1-8b", "mi300x", 100_000, 4096), {"n_accelerators": 98_304}),
+        # 784 = 2^4 x 7^2: 14 replicas of 8 x 7 take 1,022 = 73 x 14; the nearest count is 768 = 2^8 x 3.
+        (("llama-3.1-70b", "h100", 784, 1024), {"global_batch": 1022}),
+        # A prime count leaves one accelerator a replica, which does not hold 405B.
+        (("llama-3.1-405b", "h100", 10_007, 2048), {"n_accelerators": 10_240}),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_out_is_repaired_by_the_least_change(ask, call, repair):
+    arguments = dict(zip(("model", "hardware", "n_accelerators", "global_batch"), call, strict=True))
+    with pytest.raises(CallError) as error:
+        ask("fleet_efficiency", **arguments)
+    assert error.value.repair == repair
+    assert ask("fleet_efficiency", **arguments | repair)["feasible"] is True
