@@ -66,7 +66,7 @@ def resolve(request: KvCapacityRequest, zoo: Zoo) -> Problem:
         raise CallError("model", f"{model.name} keeps no cache between tokens.", repair={"model": "llama-3.1-8b"})
     check_ranks(ranks, n)
     if shape.linear:
-        warnings.append("extrapolated: no start-up log of a model with recurrent layers was in the calibration")
+        warnings.append("extrapolated: no start-up log of a model with recurrent layers in the calibration")
     pool = resolve_pool(
         n,
         shape,
@@ -78,7 +78,7 @@ def resolve(request: KvCapacityRequest, zoo: Zoo) -> Problem:
         hybrid_allocator=request.hybrid_allocator,
     )
     if not pool.driver_known:
-        warnings.append(f"{hardware.name}: driver memory not in the zoo, 98.5 % of the nominal capacity assumed")
+        warnings.append("driver memory not in the zoo: 98.5 % of the nominal capacity assumed")
     for name in ("pool_below", "pool_above"):
         n.calibrated(calibration("kv_pool")["intervals"], name)
     n.you("utilization", request.gpu_memory_utilization)
@@ -87,7 +87,7 @@ def resolve(request: KvCapacityRequest, zoo: Zoo) -> Problem:
     if model.has("config.max_context") and request.seq_len > model.number("config.max_context").value:
         warnings.append(f"seq_len {request.seq_len} is beyond the model's published context")
     if hardware.id not in calibration("kv_pool")["domain"]["hardware"]:
-        warnings.append(f"extrapolated: no start-up log of {hardware.name} was in the calibration")
+        warnings.append(f"extrapolated: no start-up log of {hardware.name} in the calibration")
     if request.concurrency is not None:
         n.you("concurrency", request.concurrency)
     limit = int(n.max_context.value) or MAX_CONTEXT

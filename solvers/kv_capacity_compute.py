@@ -47,15 +47,17 @@ def _tokens(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value]) -> N
         each = eq.hybrid_sequence_blocks(n.context, n.window, n.block, g.full, g.windowed)
     else:
         each = eq.sequence_blocks(n.context, n.block, n.one)
-    blocks = d.step("blocks", eq.blocks_of(out["pool"], n.block, unit))
-    out["cache"] = d.step("cache", eq.tokens_of(blocks, n.block, every))
-    for name, pool in (("cache_low", low), ("cache_high", high)):
-        bound = d.step(f"{name}_blocks", eq.blocks_of(pool, n.block, unit))
-        out[name] = d.step(name, eq.tokens_of(bound, n.block, every))
+    slot = d.step("slot", eq.bytes_of_blocks(every, n.block, unit))
+    for name, pool in (("cache", out["pool"]), ("cache_low", low), ("cache_high", high)):
+        out[name] = d.step(name, eq.tokens_of(pool, slot, n.block))
     held = d.step("sequence_blocks", each)
-    law = eq.bytes_of_blocks(held, n.block, unit) if s.pool.hybrid else eq.sequence_cache(n.context, unit)
-    out["sequence"] = d.step("sequence", law)
-    out["max_sequences"] = d.step("max_sequences", eq.sequences_of(blocks, held))
+    if s.pool.hybrid:
+        out["sequence"] = d.step("sequence", eq.bytes_of_blocks(held, n.block, unit))
+        law = eq.sequences_in(out["pool"], out["sequence"])
+    else:
+        out["sequence"] = d.step("sequence", eq.sequence_cache(n.context, unit))
+        law = eq.sequences_of(out["pool"], slot, held)
+    out["max_sequences"] = d.step("max_sequences", law)
 
 
 def _states(n: Numbers, d: Derivation, out: dict[str, Value]) -> None:

@@ -89,7 +89,7 @@ def _windows(problem: Problem) -> str:
     n = problem.numbers
     if not problem.structure.pool.hybrid or first(n.context) <= first(n.window):
         return ""
-    return f" (windowed layers keep {first(n.window):,.0f} of them; the engine counts its tokens as if they kept all)"
+    return f" (windowed layers keep {first(n.window):,.0f} of them, the tokens count as if they kept all)"
 
 
 def _remedy(problem: Problem) -> str:

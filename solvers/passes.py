@@ -202,6 +202,19 @@ def pass_times(
     return PassTimes(*times, routed, p)
 
 
+def expected_pass(d: Derivation, n: Numbers, op: Table, work: PassWork, law: Law, sent: Value | None) -> Applied:
+    """Step out the parts of a pass's expectation, without what its floor needs besides, and return its equation."""
+    assert work.tokens is not None
+    flops = (op["count"], work.tokens, op["w"], op[f"{work.stem}flops"])
+    compute_time = d.sum("compute_time", eq.pass_compute_time(*flops, op["peak"], op["eta"]))
+    parts = [compute_time, d.step("memory_floor", eq.memory_floor(work.moved, n.bandwidth)), n.eta_memory]
+    if sent is not None:
+        parts += [d.step("link_floor", eq.link_floor(sent, n.link)), n.eta_link]
+    overhead = d.step("overhead", pass_overhead(n, layer_units(d, n, law)))
+    routed = d.step("copies", eq.routed_bytes(n.moe_layers, n.route_bytes, n.top_k, n.d_model)) if law.routed else None
+    return _short(law, parts, overhead, routed, work.tokens, n.bandwidth, n.t_sequence)
+
+
 def _short(
     law: Law,
     floors: list[Value],

@@ -9,7 +9,7 @@ from mlwalls.solvers.devices import Device, groups_of, resolve_device, serving_c
 from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.links import said
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.passes import Law, PassWork, link_bytes, pass_moved, pass_times, serving_law
+from mlwalls.solvers.passes import Law, PassWork, expected_pass, link_bytes, pass_moved, serving_law
 from mlwalls.solvers.shapes import ModelShape
 from mlwalls.solvers.workload import Lowering, PassPhase
 from mlwalls.zoo import Entry
@@ -41,10 +41,13 @@ def resolve_speed(n: Numbers, shape: ModelShape, hardware: Entry, ranks: int, wa
 
 def decode_speed(s: Speed, shape: ModelShape, n: Numbers, d: Derivation) -> dict[str, Value]:
     """Step out one decode step of `n.batch` sequences at `n.context`: keys `decode_expected` and `throughput`."""
-    inner = d.scope("decode_")
-    phase = PassPhase("decode", n.batch, n.context)
-    op = Lowering(inner, shape, n, groups_of(inner, n, (s.device,))).forward("op", [phase])
+    # Latents have names of their own among a pool's steps.
+    inner = d.scope("d_") if shape.attention == "mla" else d
+    op = Lowering(inner, shape, n, groups_of(inner, n, (s.device,))).forward(
+        "op", [PassPhase("decode", n.batch, n.context)]
+    )
     moved = pass_moved(inner, op, "", "", shape.linear)
     sent = link_bytes(inner, n, s.law, "", n.batch)
-    times = pass_times(inner, n, op, s.device, s.law, PassWork(moved, moved, n.batch), sent)
-    return {"decode_expected": times.expected, "throughput": d.step("throughput", eq.rate(n.batch, times.expected))}
+    law = expected_pass(inner, n, op, PassWork(moved, moved, n.batch), s.law, sent)
+    expected = d.step("decode_expected", law)
+    return {"decode_expected": expected, "throughput": d.step("throughput", eq.rate(n.batch, expected))}

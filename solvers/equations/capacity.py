@@ -120,16 +120,16 @@ def groups(layers, size):
     return ceil(layers / size)
 
 
-@equation("", pool="byte", token="byte", wall="batching")
-def blocks_of(pool, block, token):
-    """Whole blocks in the pool."""
-    return floor(pool / (block * token))
+@equation("", pool="byte", slot="byte", wall="batching")
+def tokens_of(pool, slot, block):
+    """Tokens that the cache holds: a block of them takes a slot, a block in every group."""
+    return floor(pool / slot) * block
 
 
-@equation("", wall="batching")
-def tokens_of(blocks, block, groups):
-    """Tokens that the cache holds: each takes a slot in every group."""
-    return floor(blocks / groups) * block
+@equation("", pool="byte", slot="byte", wall="batching", cite="kwon2023")
+def sequences_of(pool, slot, each):
+    """Whole sequences that fit, `each` slots."""
+    return floor(floor(pool / slot) / each)
 
 
 @equation("")
@@ -142,12 +142,6 @@ def sequence_blocks(length, block, full_groups):
 def hybrid_sequence_blocks(length, window, block, full_groups, window_groups):
     """The same where windowed groups keep no more than their window."""
     return ceil(length / block) * full_groups + ceil(minimum(length, window) / block) * window_groups
-
-
-@equation("", wall="batching", cite="kwon2023")
-def sequences_of(blocks, each):
-    """Whole sequences that fit."""
-    return floor(blocks / each)
 
 
 @equation("byte", token="byte")

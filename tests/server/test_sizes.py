@@ -26,6 +26,8 @@ RICH = [
     ("architecture_efficiency", {"models": ["llama-3.1-70b", "deepseek-v3"], "seq_len": 131072}, DEFAULT),
     ("quantization", {"model": "deepseek-v3", "hardware": "b200", "n_accelerators": 8, "scheme": "w4a16"}, DEFAULT),
     ("kv_capacity", {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "seq_len": 8192}, DEFAULT),
+    ("kv_capacity", {"model": "llama-4-scout", "hardware": "mi300x", "n_accelerators": 2, "speed": True}, DEFAULT),
+    ("kv_capacity", {"model": "deepseek-v3.2", "hardware": "h200", "n_accelerators": 8, "speed": True}, DEFAULT),
     (
         "roofline",
         {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 8, "baseline_hardware": "b200"},

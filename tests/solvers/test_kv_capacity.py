@@ -271,7 +271,7 @@ def test_a_sequence_takes_what_its_windowed_layers_keep(ask):
     result = answer["result"]
     assert result["sequence_gb"] == pytest.approx(sequence / 1e9, rel=1e-5)
     assert result["max_sequences"] == result["pool_gib"] * GIB // sequence == 15
-    assert "(windowed layers keep 1,024 of them; " in answer["verdict"]
+    assert "(windowed layers keep 1,024 of them, " in answer["verdict"]
     # Within the window every layer keeps all of it.
     assert "windowed" not in ask("kv_capacity", **call, seq_len=1024)["verdict"]
 

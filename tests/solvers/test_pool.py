@@ -56,14 +56,14 @@ def test_serving_cost_runs_what_kv_capacity_holds(ask, model, hardware, ranks):
 @pytest.mark.parametrize("scheme", ["w8a8_fp8", "w4a16", "kv_only"])
 def test_quantization_fits_what_kv_capacity_holds(ask, model, hardware, ranks, scheme):
     call = {"model": model, "hardware": hardware if scheme != "w8a8_fp8" else "h200", "n_accelerators": ranks}
-    stored = {"w8a8_fp8": "fp8", "w4a16": "int4", "kv_only": "bf16"}[scheme]
+    stored = {"w8a8_fp8": "fp8", "w4a16": "int4", "kv_only": "native"}[scheme]
     keys = "fp8" if scheme == "kv_only" else "bf16"
     try:
         answer = ask("quantization", **call, scheme=scheme, kv_dtype=keys, seq_len=3001)
     except CallError:
         assert model in ("jamba-v0.1", "mamba-2.8b")  # a recurrent state has no other format
         return
-    for field, weights, cache in (("batch_fitting", stored, keys), ("base_batch_fitting", "bf16", "bf16")):
+    for field, weights, cache in (("batch_fitting", stored, keys), ("base_batch_fitting", "native", "bf16")):
         sized = ask("kv_capacity", **call, weight_dtype=weights, kv_dtype=cache, seq_len=3001)["result"]
         assert answer["result"][field] == max(0, sized.get("max_sequences", 0)), field
     assert verify(answer).ok
