@@ -20,18 +20,24 @@ amortized, maintained, powered through the building's PUE, hosted [Barroso 2018]
 The cache is kv_capacity's pool, quoted from its answer: what `set` replaces holds for it too, but it stays what it is where an
 analysis varies a number that both rest on.
 
-Not modelled: cost of capital, staff, egress, discounts, autoscaling, routing between replicas, several link domains (all-to-all
-across nodes is taken as hidden behind computing), different lengths in a batch.
+Latent attention over several link domains is data parallel, as engines then run it: a sequence's cache and host work are on one
+accelerator, experts over all. A decoding token's copies go to other domains and back at 0.75 of the network [DeepEP], behind the
+computing of the other half of the batch; a step is never shorter than that, and where a rank has no two sequences nothing hides.
+
+Not modelled: cost of capital, staff, egress, discounts, autoscaling, routing between replicas, the exchange of prompts between
+domains (hidden behind their computing up to some four), different lengths in a batch.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
 from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.formats import KvFormat
 from mlwalls.solvers.links import reach
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
@@ -62,12 +68,13 @@ class ServingCostRequest(SolverRequest):
     reasoning_steps: int = Field(default=1, ge=1, le=100_000, description="Chain of thought.")
     cached_percent: float = Field(default=0, ge=0, le=99.9, description="Prefix cache hits.")
     disaggregated: bool = Field(default=False, description="Prompts elsewhere.")
-    draft_tokens: int = Field(default=0, ge=0, le=100_000, description="Speculation.")
+    draft_tokens: int = Field(default=0, ge=0, le=64, description="Speculation.")
     draft_model: str = Field(default="", description="Else 5 % cost.")
     acceptance_percent: float = Field(default=70, ge=0, le=99, description="Of drafted tokens.")
     weight_dtype: Literal["native", "bf16", "fp8", "int8", "int4", "nvfp4"] = Field(
         default="native", description="Stored weights."
     )
+    kv_dtype: KvFormat | None = Field(default=None, description="KV-cache; else the engine's.")
     owned: bool = Field(default=False, description="Not rented.")
     usd_per_hour: float | None = Field(default=None, gt=0, le=1e6, description="An accelerator.")
 
@@ -125,6 +132,7 @@ def resolve(request: ServingCostRequest, zoo: Zoo) -> Problem:
         request.queries_per_s is not None,
         request.owned,
         listed is not None,
+        "exchange_rate" in n,
     )
     scenario = request.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
     scenario.pop("detail", None)
@@ -168,22 +176,26 @@ def _served(request: ServingCostRequest, n: Numbers, model: Entry, hardware: Ent
         ranks,
         warnings,
         weight_format=request.weight_dtype,
+        kv_format=request.kv_dtype or "",
         data_parallel=spread,
         cached=bool(request.cached_percent),
         sized="pool",
     )
-    return _spread(served, n, ranks, warnings) if spread else served
+    if request.kv_dtype and (served.shape.linear or served.shape.attention == "none"):
+        text = f"{model.name} keeps a recurrent state, whose format this tool does not change."
+        raise CallError("kv_dtype", text, repair={"kv_dtype": None})
+    return _spread(served, n, hardware, ranks) if spread else served
 
 
-def _spread(served: Serving, n: Numbers, ranks: int, warnings: list[str]) -> Serving:
-    """Take experts over many nodes: each rank schedules and routes its own tokens, half a batch hides the other's exchange."""
+def _spread(served: Serving, n: Numbers, hardware: Entry, ranks: int) -> Serving:
+    """Take experts over several link domains: each rank schedules and routes its own tokens, and sends copies to the others."""
     for name in ("t_sequence", "route_bytes"):
         if name in n:
             group = n[name]
             n.assumed(name, group.value / ranks, group.value / ranks, group.value, group.unit, "cal_serving")
-    warnings.append(
-        "attention data parallel, experts over all accelerators; their exchange taken as hidden behind computing"
-    )
+    if served.shape.moe:
+        n.defined("domains", math.ceil(ranks / reach(hardware)))
+        n.assumed("exchange_rate", 0.75, 0.7, 0.8, source="deepep")
     return replace(served, law=replace(served.law, all_reduces=0))
 
 
@@ -204,7 +216,8 @@ def _draft(request: ServingCostRequest, zoo: Zoo, n: Numbers, hardware: Entry, w
         text = f"{draft.name} has no layer configuration in the zoo; name a language model with one."
         raise CallError("draft_model", text, repair={"draft_model": ""})
     again: list[str] = []
-    serving = resolve_serving(inner, draft, hardware, request.n_accelerators, again, sized="beside")
+    cache = request.kv_dtype or ""
+    serving = resolve_serving(inner, draft, hardware, request.n_accelerators, again, kv_format=cache, sized="beside")
     inner.share()
     return serving
 

@@ -31,6 +31,7 @@ class Structure:
         load: a load is given.
         owned: the price is that of owning.
         listed: an API's list price stands beside.
+        spread: experts are over several link domains.
     """
 
     serving: Serving
@@ -44,16 +45,21 @@ class Structure:
     load: bool
     owned: bool
     listed: bool
+    spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """A decode step: `fixed` + batch · `each` (s), and `expert` for each expert touched beyond one token's."""
+    """A decode step: `fixed` + batch · `each` (s), and `expert` for each expert touched beyond one token's.
+
+    `exchange` (s) is what each sequence's tokens take between link domains.
+    """
 
     fixed: Value
     each: Value
     expert: Value | None
     drafted: bool
+    exchange: Value | None = None
 
 
 def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
@@ -64,7 +70,8 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     drafting = None
     if s.draft_serving is not None:
         drafting = pass_costs(s.draft_serving, n.scope("d_"), d.scope("d_"))
-    rates = _rates(s, n, d, costs, drafting)
+    sent = _exchange(s, n, d)
+    alone, rates = costs, _rates(s, n, d, costs, drafting, sent)
     if drafting is not None:
         costs = _beside(d, costs, drafting)
     slots = d.step("slots", serving_eq.slots(costs.room, costs.each))
@@ -73,6 +80,11 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     n = n.bound("concurrency", concurrency)
     out |= _replica(s, n, d, costs, rates, slots)
     out["concurrency"] = concurrency
+    if s.draft:
+        out["speculation"] = _speculation(n, d, alone, sent, out)
+    if rates.exchange is not None:
+        lasts = eq.exchange_share(out["decoding"], rates.exchange, out["step"])
+        out["exchanged"] = d.step("exchange_share", lasts)
     out |= ranges(n, d, out, costs)
     out |= _spent(s, n, d, costs, out)
     if s.load:
@@ -97,9 +109,25 @@ def _beside(d: Derivation, costs: Costs, drafting: Costs) -> Costs:
     )
 
 
-def _rates(s: Structure, n: Numbers, d: Derivation, costs: Costs, inner: Costs | None) -> Rates:
+def _speculation(n: Numbers, d: Derivation, alone: Costs, sent: Value | None, out: dict[str, Value]) -> Value:
+    """Step out the tokens a second over those of the same batch without drafts."""
+    each = d.step("plain_each", common.sum_of_two(alone.token, alone.cache))
+    rates = Rates(alone.fixed, each, alone.expert, False, sent)
+    plain, _ = _step(n, d, rates, out["decoding"], "plain_step")
+    return d.step("speculation", eq.speculation(plain, out["step"], out["tpot"]))
+
+
+def _exchange(s: Structure, n: Numbers, d: Derivation) -> Value | None:
+    if not s.spread:
+        return None
+    sent = (n.moe_layers, n.top_k, n.domains, n.d_model, n.link, n.exchange_rate, n.tp)
+    return d.step("exchange", eq.exchange(*sent))
+
+
+def _rates(s: Structure, n: Numbers, d: Derivation, costs: Costs, inner: Costs | None, sent: Value | None) -> Rates:
     if not s.draft:
-        return Rates(costs.fixed, d.step("each", common.sum_of_two(costs.token, costs.cache)), costs.expert, False)
+        each = d.step("each", common.sum_of_two(costs.token, costs.cache))
+        return Rates(costs.fixed, each, costs.expert, False, sent)
     gain = d.step("gain", eq.accepted(n.acceptance, n.drafted))
     if inner is not None:
         draft_fixed = inner.fixed
@@ -110,11 +138,16 @@ def _rates(s: Structure, n: Numbers, d: Derivation, costs: Costs, inner: Costs |
     fixed = d.step("fixed_token", eq.fixed_speculative(costs.fixed, n.drafted, draft_fixed, gain))
     each = d.step("each", eq.each_speculative(costs.token, n.drafted, costs.cache, draft_each, gain))
     expert = None if costs.expert is None else d.step("expert_token", eq.per_gain(costs.expert, gain))
-    return Rates(fixed, each, expert, True)
+    if sent is not None:
+        sent = d.step("exchange_token", eq.exchange_speculative(sent, n.drafted, gain))
+    return Rates(fixed, each, expert, True, sent)
 
 
 def _step(n: Numbers, d: Derivation, rates: Rates, batch: Value, name: str) -> tuple[Value, Value | None]:
     """Step out the time per token of a batch alone, and the experts that its tokens touch in a layer."""
+    if rates.exchange is not None:
+        computing, hit = _step(n, d, replace(rates, exchange=None), batch, f"{name}_computing")
+        return d.step(name, eq.step_exchanging(computing, batch, rates.exchange, n.tp)), hit
     if rates.expert is None:
         return d.step(name, common.first_and_repeats(rates.fixed, batch, rates.each)), None
     tokens = d.step(f"{name}_verified", eq.verified(batch, n.drafted)) if rates.drafted else batch

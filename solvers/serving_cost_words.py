@@ -52,6 +52,7 @@ class ServingCostResult(SolverResult):
     operating_tpot_ms: float | None = None
     operating_ttft_ms: float | None = None
     wait_ms: float | None = Field(default=None, description="For the prefill station.")
+    speculation: float | None = Field(default=None, description="Tokens a second over the batch without.")
     steps_ratio: float | None = Field(default=None, description="Over one reasoning step.")
     short_gb: float | None = Field(default=None, description="Of an accelerator's memory.")
     calls: list[str] | None = None
@@ -87,7 +88,7 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
         f"{counted(first(out['decoding']), 'sequence')} a replica at {seconds(first(out['tpot']))} a token, first token after "
         f"{seconds(first(out['ttft']))} ({seconds(first(out['ttft_low']))} to {seconds(first(out['ttft_high']))})"
         f"{_started(problem, out)}."
-        f"{_queued(problem, out)}{_load(problem, out)}{_besides(c, out)}"
+        f"{_spread(problem, out)}{_speculation(out)}{_queued(problem, out)}{_load(problem, out)}{_besides(c, out)}"
     )
     decoding = first(out["output_cost"]) > 0.5 * first(out["query"])
     binding = Binding("economic_cost", "Batching" if decoding else "Serving (two phases)")
@@ -109,6 +110,33 @@ def _started(problem: Problem, out: Outcome) -> str:
     if start < STARTED * first(out["ttft"]):
         return ""
     return f", {seconds(start)} of it an engine's constant start of a request, which roofline's prefill leaves out"
+
+
+def _spread(problem: Problem, out: Outcome) -> str:
+    """Say what changes beyond one link domain, and whether the exchange between them hides."""
+    if not problem.structure.serving.shape.data_parallel:
+        return ""
+    c: Context = problem.context
+    said = (
+        f" Beyond one link domain ({reach(c.hardware)}) attention is data parallel: a sequence's cache is held once, not by "
+        "every accelerator"
+    )
+    if "exchanged" not in out:
+        return said + "."
+    share, halves = first(out["exchanged"]), first(out["decoding"]) >= 2 * c.ranks
+    lasts = f"experts' exchange between domains lasts {figure(100 * share)} % of a step"
+    hides = "binds" if share >= 1 else "hides behind the other half of the batch" if halves else "hides behind nothing"
+    return f"{said}; {lasts} and {hides}."
+
+
+def _speculation(out: Outcome) -> str:
+    """Say what drafting gains over the same batch without."""
+    if "speculation" not in out:
+        return ""
+    gain = first(out["speculation"])
+    if gain < 1.0:
+        return f" Speculation does not pay at this batch: {figure(gain)} times the tokens a second."
+    return f" Speculation: {figure(gain)} times the tokens a second of this batch."
 
 
 def _queued(problem: Problem, out: Outcome) -> str:
@@ -153,11 +181,9 @@ def _load(problem: Problem, out: Outcome) -> str:
     if "year" not in out:
         return ""
     pool = f" and {first(out['prefill_replicas']):,.0f} for prompts" if "prefill_replicas" in out else ""
-    at = ""
+    at = f", {figure(100 * first(problem.numbers.headroom))} % busy at most"
     if "operating" in out:
-        at = (
-            f" with {figure(first(out['operating']))} in flight each at {seconds(first(out['operating_tpot']))} a token"
-        )
+        at += f", {figure(first(out['operating']))} in flight each at {seconds(first(out['operating_tpot']))} a token"
     return (
         f" {figure(problem.numbers.load.value)} queries/s take {first(out['replicas']):,.0f} replicas{pool} "
         f"({first(out['accelerators']):,.0f} accelerators){at}: {_usd(out, 'year')} USD a year."

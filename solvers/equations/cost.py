@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from mlwalls.solvers.derivation import Constant, equation
-from mlwalls.solvers.functions import ceil, floor, maximum
+from mlwalls.solvers.functions import ceil, floor, maximum, where
 
 HOUR = Constant("hour", 3600, "s/h")
 YEAR = Constant("year_s", 31536000, "s/year")
 PER_YEAR = Constant("seconds_a_year", 31536000, "s")
 MONTH = Constant("month", 730, "h/month")
 KILOWATT = Constant("kilowatt", 1000, "W/kW")
+# A copy of a token goes out in FP8 and comes back in 16 bit.
+EXCHANGED = Constant("exchanged", 3, "byte")
 MTOKEN = Constant("mtoken", 1e6, "1/Mtoken")
 
 SPECULATIVE = "leviathan2023"
@@ -29,6 +31,36 @@ def whole(slots):
 def whole_above(batch):
     """Whole sequences, not fewer than a batch."""
     return ceil(batch)
+
+
+@equation("s", link="byte/s", cite="deepep", wall="communication")
+def exchange(layers, top_k, domains, d_model, link, share, ranks):
+    """A decoding token's copies to experts in other link domains and back, in all layers, spread over the ranks."""
+    return layers * top_k * (1 - 1 / domains) * EXCHANGED * d_model / (link * share * ranks)
+
+
+@equation("s", each="s", cite=SPECULATIVE)
+def exchange_speculative(each, drafted, gain):
+    """The same of all tokens in a verification, for each that it yields."""
+    return each * (drafted + 1) / gain
+
+
+@equation("s", step="s", each="s", cite="deepep", wall="communication")
+def step_exchanging(step, batch, each, ranks):
+    """A step whose exchange hides behind the other half of the batch, where a rank has two sequences to halve."""
+    return where(batch < 2 * ranks, step + batch * each, maximum(step, batch * each))
+
+
+@equation("", each="s", step="s")
+def exchange_share(batch, each, step):
+    """Share of a step for which its exchange lasts."""
+    return batch * each / step
+
+
+@equation("", plain="s", step="s", tpot="s", cite=SPECULATIVE)
+def speculation(plain, step, tpot):
+    """Tokens a second over those of the same batch without drafts, the prompts of the others in both."""
+    return (tpot - step + plain) / tpot
 
 
 @equation("", tpot="s", most="s")
