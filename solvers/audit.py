@@ -11,6 +11,9 @@ accelerators · peak · time · utilization [Kaplan 2020], without attention's o
 A service is replicas, of the size (within a link domain where one holds the model) of which all accelerators together answer
 most queries at the target. All of its figures are at the load: a replica's batch, its step, the share that is busy, energy, and
 the price of a query, which is that of all accelerators over all queries.
+
+Not modelled: other groups than these replicas (serving_cost has any, and disaggregated ones), queries of other lengths than its
+default; power is taken in proportion to the load, where steps that run near empty draw more.
 """
 
 from __future__ import annotations

@@ -59,9 +59,9 @@ class Audit:
     kept: bool = False
 
     def ask(
-        self, tool: str, figures: Mapping[str, str], required: bool = True, **arguments: Any
+        self, tool: str, figures: Mapping[str, str], required: bool = True, warned: bool = True, **arguments: Any
     ) -> Presentation | None:
-        """Ask a solver, and keep some of its figures: name here → symbol there.
+        """Ask a solver, and keep some of its figures: name here → symbol there; its warnings too, where they bear on those.
 
         Raises:
             CallError: a required answer cannot be had; says whose.
@@ -86,7 +86,7 @@ class Audit:
         self.warnings += [
             w
             for w in (*inner.problem.warnings, *shown.warnings)
-            if w not in self.warnings and "taken as" not in w and not w.startswith(("water", "cpu_workers"))
+            if warned and w not in self.warnings and "taken as" not in w and not w.startswith(("water", "cpu_workers"))
         ]
         return shown
 
@@ -180,6 +180,7 @@ def training(a: Audit, r: Any) -> None:
         "roofline",
         {"memory_floor": "memory_floor", "compute_floor": "compute_floor"},
         required=False,
+        warned=False,
         model=a.model.id,
         hardware=a.hardware.id,
         phase="training",

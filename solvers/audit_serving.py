@@ -46,6 +46,8 @@ def serving(a: Audit, r: Any) -> None:
     a.binding, a.feasible, a.verdict = (None, True, "") if rate else (shown.binding, False, shown.verdict)
     if idle := a.accelerators - replicas * size:
         a.notes.append(f"{idle} of the accelerators idle: a replica takes {size}")
+    if rate:
+        a.row("tail_latency", ["busy"], ["unity"], "serving_cost", "of what the replicas can do")
     if "flight" in n:
         _replica_rows(a, group, max(1, round(n.flight.value)))
     architecture(a, WHOLE)
@@ -62,7 +64,6 @@ def _replica_rows(a: Audit, group: dict[str, Any], batch: int) -> None:
         a.row("serving_phases", ["tpot"], ["target"], "serving_cost", "a token, prompts of others between")
     if "rate" in a.n:
         a.row("batching", ["flight"], ["slots"], "serving_cost", "in flight a replica, of those that fit")
-        a.row("tail_latency", ["busy"], ["unity"], "serving_cost", "of what the replicas can do")
     if group["n_accelerators"] > reach(a.hardware) and a.model.text("config.attention") == "mla":
         a.notes.append(
             "rows of a step left out: over the network serving_cost splits attention by sequence, roofline not"
@@ -79,7 +80,10 @@ def _replica_rows(a: Audit, group: dict[str, Any], batch: int) -> None:
     a.ask("roofline", figures, required=False, **group, phase="decode", batch_sizes=[batch], seq_len=MIDDLE)
     a.row("compute_throughput", ["mfu"], ["unity"], "roofline", f"of the peak, batch {batch}")
     a.row("memory_bandwidth", ["mbu"], ["unity"], "roofline", "of the bandwidth")
-    a.row("memory_capacity", ["needed"], ["needed", "headroom"], "roofline", "an accelerator's")
+    if a.binding is not None and a.binding.slug == "memory_capacity":
+        _memory(a, group)
+    else:
+        a.row("memory_capacity", ["needed"], ["needed", "headroom"], "roofline", "an accelerator's")
     a.row("communication", ["link"], ["step"], "roofline", "links at their peak, of the step")
     a.ask(
         "quantization",
@@ -93,6 +97,14 @@ def _replica_rows(a: Audit, group: dict[str, Any], batch: int) -> None:
     a.row("compression", ["int4_step"], ["step"], "quantization", "a step with INT4 weights, of now")
     a.ask("safety_overhead", {"guard_added": "added"}, required=False, **group, set=[f"concurrency={batch}"])
     a.row("safety", ["guard_added"], ["unity"], "safety_overhead", "accelerator time of a guard")
+
+
+def _memory(a: Audit, group: dict[str, Any]) -> None:
+    """Add the row of a memory in which not even one sequence fits beside what the engine takes."""
+    taken = {"weights": "weights", "activation": "activation", "outside": "non_torch"}
+    names = [*taken, "sequence"]
+    a.ask("kv_capacity", taken | {"sequence": "sequence", "pool": "pool"}, required=False, **group, seq_len=WHOLE)
+    a.row("memory_capacity", names, [*taken, "pool"], "kv_capacity", "one sequence, of what an engine has")
 
 
 def _replica(a: Audit, target: dict[str, Any]) -> tuple[int, float]:

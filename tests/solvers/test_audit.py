@@ -264,6 +264,27 @@ def test_what_does_not_fit_is_said_first(ask):
     assert "fit" in answer["verdict"].split(". ")[0].lower()
 
 
+def test_what_does_not_fit_is_past_its_bound(ask):
+    """Four B200 hold DeepSeek-V3's 671 GB bare (168 of 193 GB each), but not beside an engine's reserves."""
+    answer = serve(ask, "deepseek-v3", "b200", 4, 1)
+    assert not answer["feasible"]
+    words = rows_of(answer)["memory_capacity"].split()
+    assert "past" in rows_of(answer)["memory_capacity"]
+    own = ask("kv_capacity", model="deepseek-v3", hardware="b200", n_accelerators=4, seq_len=1280)["result"]
+    assert float(words[2]) == pytest.approx(0.9 * 0.985 * 193.273528, rel=5e-3)
+    assert float(words[0]) - float(words[2]) == pytest.approx(0.09 - own["pool_gib"] * 1.0737, abs=0.6)
+
+
+def test_default_answers_keep_their_size(ask):
+    for arguments in (
+        {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 2048, "mfu_percent": 40},
+        {"model": "deepseek-v3", "hardware": "h200", "n_accelerators": 16, "workload": "serving", "queries_per_s": 10},
+        {"model": "deepseek-v3", "hardware": "b200", "n_accelerators": 4, "workload": "serving"},
+    ):
+        answer = ask("audit", **arguments)
+        assert len(json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()) <= 6_000
+
+
 def test_one_accelerator_has_no_communication(ask):
     answer = checked_answer(ask, model="llama-3.2-1b", hardware="h100", n_accelerators=1)
     assert "communication" not in slugs(answer)
