@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ HOST = 8
 TOKEN_BYTES = 4
 STORAGE_GB_PER_S = 10
 LEVERS = 3
+# What an audit does not have: ranges, and arguments of the tools that it asks.
+_ELSEWHERE = re.compile(r"; the range is twice as wide|; a measured power_w is better| \(best fleets .*\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,10 @@ class Audit:
         for name, symbol in figures.items():
             if symbol in out:
                 self.n.answered(name, out[symbol], tool, sources)
-        self.warnings += [
-            w
-            for w in (*inner.problem.warnings, *shown.warnings)
-            if warned and w not in self.warnings and "taken as" not in w and not w.startswith(("water", "cpu_workers"))
-        ]
+        for w in (*inner.problem.warnings, *shown.warnings) if warned else ():
+            text = _ELSEWHERE.sub("", w)
+            if text not in self.warnings and "taken as" not in w and not w.startswith(("water", "cpu_workers")):
+                self.warnings.append(text)
         return shown
 
     def row(self, slug: str, value: Sequence[str], bound: Sequence[str], tool: str, what: str) -> None:
@@ -101,7 +103,7 @@ class Audit:
         else:
             self.rows.append(Row(slug, tuple(value), tuple(bound), tool, what))
 
-    def improve(self, tool: str, metric: str, **arguments: Any) -> None:
+    def improve(self, tool: str, metric: str, named: str, **arguments: Any) -> None:
         """Add the three numbers to which a figure of a solver's answer to these arguments answers most."""
         lines = write_assignments(arguments)
         solver = solvers()["sensitivity"]
@@ -115,7 +117,7 @@ class Audit:
         for symbol, elasticity in list(zip(found["vary_rows"], found["vary_elasticity"], strict=True))[:LEVERS]:
             self.n.answered(f"on_{symbol}", Value(symbol, float(elasticity)), "sensitivity", ())
             self.levers.append(symbol)
-        self.lever_of = f"{tool}'s {metric}"
+        self.lever_of = named
 
 
 def _own_repair(error: Exception, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def training(a: Audit, r: Any) -> None:
         n.you("given_mfu", r.mfu_percent / 100)
     fleet = "fleet_efficiency"
     if "given_mfu" in n:
-        a.row("compute_throughput", ["given_mfu"], ["unity"], "as given", f"MFU; {figure(n.mfu.value)} computed")
+        a.row("compute_throughput", ["given_mfu"], ["unity"], "given", f"MFU; {figure(n.mfu.value)} computed")
     else:
         a.row("compute_throughput", ["mfu"], ["unity"], fleet, "MFU of the peak")
     a.row("memory_capacity", ["needed"], ["needed", "headroom"], fleet, "an accelerator's")
@@ -201,7 +203,7 @@ def training(a: Audit, r: Any) -> None:
     _algorithm(a, r)
     operations(a, r)
     _price(a)
-    a.improve(fleet, "throughput", **given)
+    a.improve(fleet, "throughput", "Throughput", **given)
 
 
 def _data(a: Audit) -> None:
@@ -316,4 +318,4 @@ def _price(a: Audit) -> None:
         a.notes.append(f"economic cost left out: one price of {a.hardware.name} to compare with")
         return
     a.n.zoo("dearest", found.dearest, PATH, "USD/h")
-    a.row("economic_cost", ["price"], ["dearest"], "prices", "of the dearest listing")
+    a.row("economic_cost", ["price"], ["dearest"], "prices", "of the dearest")

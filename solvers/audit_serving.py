@@ -54,7 +54,7 @@ def serving(a: Audit, r: Any) -> None:
     operations(a, r, min(1.0, each / rate) * replicas * size / a.accelerators if rate else None)
     if kept:
         a.row("economic_cost", ["query_cost"], ["listed"], "serving_cost", "a query, of the API price")
-    a.improve("serving_cost", "rate", **group, **target)
+    a.improve("serving_cost", "rate", "A replica's rate", **group, **target)
 
 
 def _replica_rows(a: Audit, group: dict[str, Any], batch: int) -> None:
