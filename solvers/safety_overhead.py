@@ -23,14 +23,24 @@ from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import common
 from mlwalls.solvers.equations import safety as eq
 from mlwalls.solvers.errors import CallError
+from mlwalls.solvers.links import group
 from mlwalls.solvers.lookup import find
 from mlwalls.solvers.numbers import Numbers
-from mlwalls.solvers.pool import quote_pool
+from mlwalls.solvers.pool import pool_short, quote_pool
 from mlwalls.solvers.prices import Listing, listing
-from mlwalls.solvers.serving import Costs, Serving, cache_slots, pass_costs, prefill_of, resolve_serving, step_of
+from mlwalls.solvers.serving import (
+    Costs,
+    Serving,
+    cache_slots,
+    default_kv_format,
+    pass_costs,
+    prefill_of,
+    resolve_serving,
+    step_of,
+)
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, Solver, SolverRequest, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result, seconds
-from mlwalls.zoo import Zoo
+from mlwalls.zoo import Entry, Zoo
 
 Method = Literal["per_sample", "ghost", "book_keeping"]
 METHODS = {
@@ -107,6 +117,7 @@ class Context:
     hardware: str
     listing: Listing | None
     calls: tuple[str, ...] = ()
+    entries: tuple[Entry, Entry] | None = None
 
 
 def resolve(request: SafetyRequest, zoo: Zoo) -> Problem:
@@ -173,7 +184,11 @@ def resolve(request: SafetyRequest, zoo: Zoo) -> Problem:
     before, after = request.checks in ("input", "both"), request.checks in ("output", "both")
     structure = Structure(served, guarding, before, after, found is not None, False, False)
     return Problem(
-        structure, n, warnings, scenario, Context(request, model.name, guard.name, hardware.name, found, tuple(calls))
+        structure,
+        n,
+        warnings,
+        scenario,
+        Context(request, model.name, guard.name, hardware.name, found, tuple(calls), (model, hardware)),
     )
 
 
@@ -246,9 +261,8 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     for prefix, name, ranks in (("", c.model, r.n_accelerators), ("guard_", c.guard, 1)):
         short = first(out[f"{prefix}each"]) - first(out[f"{prefix}room"])
         if short > 0:
-            sentence = (
-                f"{name} does not fit on {ranks} x {c.hardware}: short by {figure(short / 1e9)} GB an accelerator."
-            )
+            remedy = " Name a smaller guard." if prefix else _remedy(problem, c)
+            sentence = f"{name} does not fit on {ranks} x {c.hardware}: short by {figure(short / 1e9)} GB an accelerator.{remedy}"
             return Presentation(
                 sentence, False, Binding("memory_capacity", "Safety"), SafetyResult(calls=list(c.calls))
             )
@@ -267,6 +281,22 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     )
     result = fit_result(SafetyResult, out, {"calls": list(c.calls)}, set())
     return Presentation(sentence, True, Binding("safety", "", first(out["binding_share"])), result)
+
+
+def _remedy(problem: Problem, c: Context) -> str:
+    """Name the fewest accelerators that hold the model, doubling, by the same pool."""
+    n, served = problem.numbers, problem.structure.model
+    if c.entries is None or served is None or not served.device.link or "heads" not in n:
+        return ""
+    length = float(n.prompt.value + n.held_output.value * n.output.value)
+    stored = (served.shape.layer_format, served.shape.expert_format)
+    formats = ("native", default_kv_format(stored, c.entries[1], ""))
+    for ranks in (2, 4, 8, 16, 32, 64):
+        if ranks <= c.request.n_accelerators or int(n.heads.value) % ranks:
+            continue
+        if pool_short(*c.entries, ranks, formats, length, 1, c.request.set_) <= 0:
+            return f" {group(ranks, c.entries[1])} holds it."
+    return " No group of up to 64 holds it: name a smaller model."
 
 
 def _present_private(c: Context, out: Outcome) -> Presentation:

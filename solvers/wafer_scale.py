@@ -54,7 +54,7 @@ class WaferRequest(SolverRequest):
     n_systems: int | None = Field(default=None, ge=1, le=4096, description="Default: 1, or enough.")
     batch_size: int = Field(default=1, ge=1, le=MAX_BATCH, description="Sequences.")
     seq_len: int = Field(default=2048, ge=1, le=10_000_000, description="Context.")
-    weight_dtype: Literal["native", "bf16", "fp8", "int4"] = Field(default="bf16", description="Stored weights.")
+    weight_dtype: Literal["native", "bf16", "fp8", "int4"] = Field(default="native", description="Stored weights.")
     draft_model: bool = Field(default=True, description="Speculative decoding.")
     compare_with: str = Field(default="", description="GPU beside it; default H100.")
 
@@ -125,7 +125,13 @@ def resolve(request: WaferRequest, zoo: Zoo) -> Problem:
     structure = Structure(
         shape, streamed, sized, request.batch_size == 1, latency, power, price, group_power, group_price
     )
-    return Problem(structure, n, warnings, scenario, Subject(model.name, wafer.name, other.name, request))
+    return Problem(
+        structure, n, warnings, scenario, Subject(model.name, wafer.name, other.name, request, _stored(shape))
+    )
+
+
+def _stored(shape: ModelShape) -> str:
+    return (shape.expert_format if shape.moe else shape.layer_format).upper()
 
 
 def _system(n: Numbers, wafer: Entry, warnings: list[str]) -> tuple[bool, bool]:

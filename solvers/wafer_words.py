@@ -47,12 +47,13 @@ class WaferResult(SolverResult):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Names for the wording, and the request."""
+    """Names for the wording, the request, and the format of the stored weights."""
 
     model: str
     wafer: str
     other: str
     request: Any
+    stored: str
 
 
 def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
@@ -94,10 +95,10 @@ def _refusal(streamed: bool, t: Subject, out: Outcome, where: str, fits: int) ->
         if room <= 0:
             return f"Does not fit: two layers of {t.model} in flight exceed the SRAM of {t.wafer} by {figure(-room / 1e9)} GB."
         left = f"a system has {figure(room / 1e9)} GB beside the layers in flight, a sequence takes {figure(sequence / 1e9)}"
-        return f"Does not fit: {wanted} of {t.model} on {where}: {left}, so {fits:,} fit{'s' if fits == 1 else ''}."
+        return f"Does not fit: {wanted} of {t.model} in {t.stored} on {where}: {left}, so {fits:,} fit{'s' if fits == 1 else ''}."
     needed = int(first(out["systems_needed"]))
     return (
-        f"Does not fit: {t.model} ({figure(first(out['weights']) / 1e9)} GB) with {wanted} "
+        f"Does not fit: {t.model} in {t.stored} ({figure(first(out['weights']) / 1e9)} GB) with {wanted} "
         f"({figure(first(out['cache']) / 1e9)} GB) in the SRAM of {where}; it takes {needed:,} systems."
     )
 
@@ -108,8 +109,8 @@ def _streamed(t: Subject, out: Outcome, where: str) -> str:
     binds = "injection bandwidth binds" if stream >= arithmetic else "arithmetic binds"
     text = (
         f"{step} a step (floor {seconds(first(out['floor']))}, up to {seconds(first(out['high']))}) for {batch:,} "
-        f"sequence{'s' if batch > 1 else ''} of {t.model} streamed through {where}: {binds} ({seconds(stream)} to stream the "
-        f"weights, {seconds(arithmetic)} of arithmetic). "
+        f"sequence{'s' if batch > 1 else ''} of {t.model} in {t.stored} streamed through {where}: {binds} "
+        f"({seconds(stream)} to stream the weights, {seconds(arithmetic)} of arithmetic). "
     )
     fits = f"SRAM holds {first(out['batch_fitting']):,.0f}"
     if "break_even" not in out:
@@ -118,11 +119,13 @@ def _streamed(t: Subject, out: Outcome, where: str) -> str:
 
 
 def _resident(t: Subject, out: Outcome, where: str) -> str:
+    drafted = ", a draft model beside it (draft_model=false: without)" if t.request.draft_model else ""
     user, low, high = (1 / first(out[name]) for name in ("expected", "high", "low"))
     return (
         f"{figure(user)} tokens/s a user ({figure(low)} to {figure(high)}, from published vendor rates; floor "
-        f"{figure(1 / first(out['floor']))}) for {t.model} in the SRAM of {where}: the latency of layers binds. Streamed, a step "
-        f"would take {seconds(first(out['stream_floor']))} at least. SRAM holds {first(out['batch_fitting']):,.0f} sequences."
+        f"{figure(1 / first(out['floor']))}) for {t.model} in {t.stored} in the SRAM of {where}{drafted}: the "
+        f"latency of layers binds. Streamed, a step would take {seconds(first(out['stream_floor']))} at least. "
+        f"SRAM holds {first(out['batch_fitting']):,.0f} sequences."
     )
 
 

@@ -128,3 +128,11 @@ def test_a_replaced_number_is_replaced_wherever_its_name_stands(ask):
     answer = ask("safety_overhead", **arguments, set=["g_layers=48"])
     assert verify(answer).ok, verify(answer).text()
     assert answer["result"]["guard_input_ms"] > ask("safety_overhead", **arguments)["result"]["guard_input_ms"]
+
+
+def test_what_does_not_fit_says_how_many_hold_it(ask):
+    short = ask("safety_overhead", model="llama-3.1-70b", hardware="h100")
+    assert short["feasible"] is False and "n_accelerators=2 holds it" in short["verdict"]
+    assert ask("safety_overhead", model="llama-3.1-70b", hardware="h100", n_accelerators=2)["feasible"]
+    hopeless = ask("safety_overhead", model="llama-3.1-8b", hardware="h100", guard="llama-3.1-405b")
+    assert "smaller guard" in hopeless["verdict"]

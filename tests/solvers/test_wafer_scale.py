@@ -102,7 +102,7 @@ def test_what_does_not_fit_says_so_first_and_what_would(ask):
     assert few["feasible"] is False
     enough = ask("wafer_scale", model="llama-3.1-70b", execution="resident", n_systems=few["result"]["systems_needed"])
     assert enough["feasible"] is True
-    huge = ask("wafer_scale", model="kimi-k2", execution="streamed", batch_size=100_000)
+    huge = ask("wafer_scale", model="kimi-k2", execution="streamed", batch_size=100_000, weight_dtype="bf16")
     assert huge["feasible"] is False
     assert "layers of Kimi K2 in flight exceed" in huge["verdict"]
 
@@ -190,3 +190,13 @@ def test_properties(ask, model, execution, batch, context, width, other):
     else:
         assert longer["systems_needed"] >= result["systems_needed"]
     assert longer.get("gpus", 4096) >= result.get("gpus", 4096)
+
+
+def test_weights_are_stored_as_the_checkpoint_ships(ask):
+    # 671,026,404,352 parameters at 1 byte, embedding and head (129,280 x 7,168 each) at 2; 44 GB of SRAM, 95 % usable.
+    weights = 671_026_404_352 + 2 * 129280 * 7168
+    answer = ask("wafer_scale", model="deepseek-v3", execution="resident")
+    assert answer["result"]["weights_gb"] == pytest.approx(weights / 1e9, rel=1e-5)
+    assert answer["result"]["systems_needed"] == -(-weights // int(44e9 * 0.95)) == 17
+    assert "in FP8" in answer["verdict"] and "draft_model=false" in answer["verdict"]
+    assert "draft" not in ask("wafer_scale", model="deepseek-v3", execution="resident", draft_model=False)["verdict"]
