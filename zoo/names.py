@@ -115,7 +115,9 @@ class Names:
         for known in self._known:
             spelled = {key(name) for name in (known.entry.id, known.entry.name, *known.entry.aliases)}
             whole = max(fuzz.ratio(typed, name) for name in spelled)
-            part = max(fuzz.partial_ratio(typed, name) for name in spelled) if len(typed) > 2 else 0.0
+            # Two letters, such as a country's, stand in most names.
+            longer = [name for name in spelled if len(name) > 2] if len(typed) > 2 else []
+            part = max((fuzz.partial_ratio(typed, name) for name in longer), default=0.0)
             scores[known.entry.id] = max(whole, 0.85 * part)
         return {id: score for id, score in scores.items() if score >= 50}
 
