@@ -32,6 +32,7 @@ from mlwalls.solvers.serving import (
     Costs,
     Serving,
     cache_slots,
+    costs_of_prompts,
     default_kv_format,
     pass_costs,
     prefill_of,
@@ -203,15 +204,11 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     plain = d.step("plain", eq.guard_time(prefill, n.output, step))
     busy = d.step("busy", eq.busy_each(n.tp, prefill, n.output, step, batch))
     out = {"room": costs.room, "each": costs.each, "plain": plain}
-    checks, total, added = [], plain, []
-    for name, wanted in (("input", s.before), ("output", s.after)):
-        if wanted:
-            time, spent, held = _check(s.guard, n, d, name)
-            out |= {f"guard_{name}": time, "guard_room": held.room, "guard_each": held.each}
-            checks.append(spent)
-            added.append(time)
-    for time in added:
-        total = d.step("guarded" if time is added[-1] else "delayed", common.sum_of_two(total, time))
+    checks, total = [], plain
+    for name, (time, spent, held) in (timed := _checks(s, s.guard, n, d)).items():
+        out |= {f"guard_{name}": time, "guard_room": held.room, "guard_each": held.each}
+        checks.append(spent)
+        total = d.step("guarded" if name == list(timed)[-1] else "delayed", common.sum_of_two(total, time))
     out["guarded"] = total
     spent = checks[0] if len(checks) == 1 else d.step("checks_busy", common.sum_of_two(*checks))
     share = out["added"] = d.step("added", eq.added_time(spent, busy))
@@ -223,20 +220,23 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     return out
 
 
-def _check(s: Serving, n: Numbers, d: Derivation, name: str) -> tuple[Value, Value, Costs]:
-    """Step out one check of a text: its time, and its accelerator-seconds in a batch of guards."""
-    inner, scope = d.scope("in_" if name == "input" else "out_"), n.scope("g_")
-    if name == "input":
-        read = inner.step("read", eq.read_by_guard(scope.policy, n.prompt))
-    else:
-        read = inner.step("read", eq.read_after(scope.policy, n.prompt, n.output))
-    bound = scope.bound("prompt", read)
-    costs = pass_costs(s, bound, inner)
-    step, _ = step_of(s, bound, inner, costs, scope.concurrency)
-    prefill = prefill_of(s, bound, inner, costs)
-    time = d.step(f"guard_{name}", eq.guard_time(prefill, scope.output, step))
-    ranks = scope.tp
-    return time, inner.step("busy", eq.busy_each(ranks, prefill, scope.output, step, scope.concurrency)), costs
+def _checks(s: Structure, guard: Serving, n: Numbers, d: Derivation) -> dict[str, tuple[Value, Value, Costs]]:
+    """Step out the checks: time, accelerator-seconds in a batch of guards, and costs; both texts from one table."""
+    scope, texts = n.scope("g_"), {}
+    if s.before:
+        texts["in_"] = d.scope("in_").step("read", eq.read_by_guard(scope.policy, n.prompt))
+    if s.after:
+        texts["out_"] = d.scope("out_").step("read", eq.read_after(scope.policy, n.prompt, n.output))
+    checks = {}
+    shared = d.scope("c_")
+    for stem, costs in zip(texts, costs_of_prompts(guard, scope, shared, texts), strict=True):
+        name, inner = ("input" if stem == "in_" else "output"), shared.scope(stem)
+        step, _ = step_of(guard, scope, inner, costs, scope.concurrency)
+        prefill = prefill_of(guard, scope, inner, costs)
+        time = d.step(f"guard_{name}", eq.guard_time(prefill, scope.output, step))
+        busy = eq.busy_each(scope.tp, prefill, scope.output, step, scope.concurrency)
+        checks[name] = (time, inner.step("busy", busy), costs)
+    return checks
 
 
 def _private(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:

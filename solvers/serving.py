@@ -25,7 +25,7 @@ Not modelled: pipeline parallelism, several link domains, different output lengt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -190,58 +190,97 @@ def pass_costs(s: Serving, n: Numbers, d: Derivation) -> Costs:
 
     Needs the symbols ``prompt`` and ``output``. Shapes: whatever the numbers broadcast to.
     """
-    middle = d.step("middle", node_eq.context_midpoint(n.prompt, n.output))
-    length = d.step("length", eq.length_held(n.prompt, n.held_output, n.output))
-    fresh = d.step("fresh", common.difference(n.prompt, n.cached)) if s.cached else n.prompt
+    return costs_of_prompts(s, n, d, {"": n.prompt})[0]
+
+
+def costs_of_prompts(s: Serving, n: Numbers, d: Derivation, prompts: Mapping[str, Value]) -> list[Costs]:
+    """Step out what the passes cost with prompts of several lengths, by the stem of their names, from one table.
+
+    What fits is that of the last, the longest.
+    """
+    texts = {stem: _text(s, n, d.scope(stem), prompt) for stem, prompt in prompts.items()}
     one = n.bound("batch", n.one)
     lowering = Lowering(d, s.shape, one, groups_of(d, n, (s.device,)))
-    phases = [
-        PassPhase("decode", n.one, middle),
-        PassPhase("prefill", fresh, n.prompt, "pre_", n.cached if s.cached else None),
-    ]
-    if s.sized == "measured":
-        phases.append(PassPhase("held", n.one, length, "held_"))
+    phases: list[PassPhase] = []
+    for stem, text in texts.items():
+        cached = n.cached if s.cached else None
+        phases.append(PassPhase("decode", n.one, text.middle, stem))
+        phases.append(PassPhase("prefill", text.fresh, text.prompt, f"{stem}pre_", cached))
+        if s.sized == "measured":
+            phases.append(PassPhase("held", n.one, text.length, f"{stem}held_"))
+    stem, text = list(texts.items())[-1]
     op = lowering.forward("op", phases, besides=False)
-    count, w, peak, eta = op["count"], op["w"], op["peak"], op["eta"]
     bandwidth, share = n.bandwidth, n.eta_memory
-    moved = d.sum("fixed_bytes", eq.fixed_bytes(count, w, op["read"], op["width"]))
+    moved = d.sum("fixed_bytes", eq.fixed_bytes(op["count"], op["w"], op["read"], op["width"]))
     overhead = d.step("overhead", pass_overhead(n, layer_units(d, n, s.law)))
     fixed = d.step("fixed", eq.fixed_time(moved, bandwidth, share, overhead))
-    compute = d.sum("token_compute", node_eq.pass_compute_time(count, n.one, w, op["flops"], peak, eta))
     sent = link_bytes(d, n, s.law, "", n.one)
     carried = [] if sent is None else [d.step("link_time", node_eq.link_time(sent, n.link, n.eta_link))]
     if s.law.routed:
         copies = eq.routed_time(n.moe_layers, n.route_bytes, n.top_k, n.d_model, bandwidth, share)
         carried.append(d.step("routed_time", copies))
     each = d.step("carried", common.sum_of_two(*carried)) if len(carried) == 2 else next(iter(carried), None)
-    token = d.step(
-        "token",
-        eq.token_time(compute, n.t_sequence) if each is None else eq.token_time_carried(compute, each, n.t_sequence),
-    )
-    touched = node_eq.cache_touched(count, op["kv"], op["write"]) if s.shape.linear else None
-    read = d.sum("cache_read", touched or memory_eq.row_cache(count, op["kv"]))
-    cache = d.step("cache", node_eq.memory_time(read, bandwidth, share))
-    work = d.sum("prompt_compute", node_eq.pass_compute_time(count, fresh, w, op["pre_flops"], peak, eta))
-    written = d.sum("prompt_cache", memory_eq.row_cache(count, op["pre_kv"]))
-    prompt = (
-        eq.prompt_time(work, written, bandwidth, share)
-        if each is None
-        else eq.prompt_time_carried(work, fresh, each, written, bandwidth, share)
-    )
-    prompt_time = d.step("prompt_time", prompt)
     expert = None
     if s.shape.moe:
         weights = lowering.taken("expert_w")
         assert weights is not None
         one_more = eq.expert_time(n.moe_layers, weights, n.e_bytes, bandwidth, share)
         expert = d.step("expert", one_more)
+    parts = {stem: _text_costs(s, n, d.scope(stem), op, stem, text, each) for stem, text in texts.items()}
+    last = d.scope(stem)
     if s.sized == "pool":
-        kept = Kept(n.pool, sequence_bytes(s.shape, n, d, length))
+        kept = Kept(n.pool, sequence_bytes(s.shape, n, last, text.length))
     elif s.sized == "beside":
-        kept = Kept(None, sequence_bytes(s.shape, n, d, length), _weights(d, lowering))
+        kept = Kept(None, sequence_bytes(s.shape, n, last, text.length), _weights(d, lowering))
     else:
-        kept = _kept(n, d, lowering, op)
-    return Costs(fixed, token, cache, prompt_time, expert, fresh, kept)
+        kept = _kept(n, d, lowering, op, f"{stem}held_kv")
+    return [
+        Costs(fixed, token, cache, prompt, expert, texts[stem].fresh, kept)
+        for stem, (token, cache, prompt) in parts.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A prompt, and its lengths: in the middle of the output, when admission weighs it, and what is not cached."""
+
+    prompt: Value
+    middle: Value
+    length: Value
+    fresh: Value
+
+
+def _text(s: Serving, n: Numbers, d: Derivation, prompt: Value) -> _Text:
+    middle = d.step("middle", node_eq.context_midpoint(prompt, n.output))
+    length = d.step("length", eq.length_held(prompt, n.held_output, n.output))
+    fresh = d.step("fresh", common.difference(prompt, n.cached)) if s.cached else prompt
+    return _Text(prompt, middle, length, fresh)
+
+
+def _text_costs(
+    s: Serving, n: Numbers, d: Derivation, op: Table, stem: str, text: _Text, each: Value | None
+) -> tuple[Value, Value, Value]:
+    """Step out a decoding token's arithmetic, its sequence's cache, and the prompt in a pass."""
+    count, w, peak, eta = op["count"], op["w"], op["peak"], op["eta"]
+    bandwidth, share = n.bandwidth, n.eta_memory
+    compute = d.sum("token_compute", node_eq.pass_compute_time(count, n.one, w, op[f"{stem}flops"], peak, eta))
+    token = d.step(
+        "token",
+        eq.token_time(compute, n.t_sequence) if each is None else eq.token_time_carried(compute, each, n.t_sequence),
+    )
+    kv = op[f"{stem}kv"]
+    touched = node_eq.cache_touched(count, kv, op[f"{stem}write"]) if s.shape.linear else None
+    read = d.sum("cache_read", touched or memory_eq.row_cache(count, kv))
+    cache = d.step("cache", node_eq.memory_time(read, bandwidth, share))
+    flops = op[f"{stem}pre_flops"]
+    work = d.sum("prompt_compute", node_eq.pass_compute_time(count, text.fresh, w, flops, peak, eta))
+    written = d.sum("prompt_cache", memory_eq.row_cache(count, op[f"{stem}pre_kv"]))
+    prompt = (
+        eq.prompt_time(work, written, bandwidth, share)
+        if each is None
+        else eq.prompt_time_carried(work, text.fresh, each, written, bandwidth, share)
+    )
+    return token, cache, d.step("prompt_time", prompt)
 
 
 def _weights(d: Derivation, lowering: Lowering) -> Value:
@@ -250,11 +289,11 @@ def _weights(d: Derivation, lowering: Lowering) -> Value:
     return parts[0] if len(parts) == 1 else d.step("held_weights", sums[len(parts)](*parts))
 
 
-def _kept(n: Numbers, d: Derivation, lowering: Lowering, op: Table) -> Kept:
+def _kept(n: Numbers, d: Derivation, lowering: Lowering, op: Table, cache: str) -> Kept:
     """Step out what a measured run keeps: the share that an engine takes, less its reserve and the weights."""
     held = _weights(d, lowering)
     room = d.step("room", eq.cache_room(n.memory_share, n.capacity, n.memory_reserve, held))
-    return Kept(room, d.sum("cache_each", memory_eq.row_cache(op["count"], op["held_kv"])), held)
+    return Kept(room, d.sum("cache_each", memory_eq.row_cache(op["count"], op[cache])), held)
 
 
 def cache_slots(n: Numbers, d: Derivation, costs: Costs) -> tuple[Value, Value]:

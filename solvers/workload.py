@@ -42,6 +42,10 @@ class PassPhase:
     stem: str = ""
     cached: Value | None = None
 
+    def named(self, name: str) -> str:
+        """Return what a count of query-key pairs is called: of one prompt by its name, of further ones with their stem."""
+        return name if self.stem in ("", "pre_") else f"{self.stem}{name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Groups:
@@ -163,10 +167,10 @@ class Lowering:
             pairs = phase.positions
             if phase.kind == "prefill":
                 law = operators.square_pairs if s.bidirectional else operators.causal_pairs
-                pairs = self._once("pairs", law(phase.positions))
+                pairs = self._once(phase.named("pairs"), law(phase.positions))
                 if phase.cached is not None:
-                    before = self._once("cached_pairs", law(phase.cached))
-                    pairs = self._once("new_pairs", common.difference(pairs, before))
+                    before = self._once(phase.named("cached_pairs"), law(phase.cached))
+                    pairs = self._once(phase.named("new_pairs"), common.difference(pairs, before))
             row = cells.setdefault("attention", {"count": n.full_layers})
             if s.sparse:
                 self._indexer(cells, phase, pairs)
@@ -179,10 +183,12 @@ class Lowering:
                 span = self._once(f"{stem}span", common.smaller(phase.positions, n.window))
                 row |= self._core(phase, span, span)
             else:
-                pairs = self._once("window_pairs", operators.windowed_pairs(phase.positions, n.window))
+                pairs = self._once(phase.named("window_pairs"), operators.windowed_pairs(phase.positions, n.window))
                 if phase.cached is not None:
-                    before = self._once("cached_window_pairs", operators.windowed_pairs(phase.cached, n.window))
-                    pairs = self._once("new_window_pairs", common.difference(pairs, before))
+                    before = self._once(
+                        phase.named("cached_window_pairs"), operators.windowed_pairs(phase.cached, n.window)
+                    )
+                    pairs = self._once(phase.named("new_window_pairs"), common.difference(pairs, before))
                 row |= self._core(phase, phase.positions, pairs)
         if s.linear:
             state = operators.state_bytes(n.batch, n.state_bytes, n.tp)
@@ -203,10 +209,10 @@ class Lowering:
         n = self.n
         if phase.kind != "prefill":
             return self._once(f"{phase.stem}picked", common.smaller(phase.positions, n.index_top_k))
-        picked = self._once("picked_pairs", operators.windowed_pairs(phase.positions, n.index_top_k))
+        picked = self._once(phase.named("picked_pairs"), operators.windowed_pairs(phase.positions, n.index_top_k))
         if phase.cached is not None:
-            before = self._once("cached_picked", operators.windowed_pairs(phase.cached, n.index_top_k))
-            picked = self._once("new_picked", common.difference(picked, before))
+            before = self._once(phase.named("cached_picked"), operators.windowed_pairs(phase.cached, n.index_top_k))
+            picked = self._once(phase.named("new_picked"), common.difference(picked, before))
         return picked
 
     def _core(self, phase: PassPhase, positions: Value, pairs: Value) -> Cells:

@@ -136,3 +136,21 @@ def test_what_does_not_fit_says_how_many_hold_it(ask):
     assert ask("safety_overhead", model="llama-3.1-70b", hardware="h100", n_accelerators=2)["feasible"]
     hopeless = ask("safety_overhead", model="llama-3.1-8b", hardware="h100", guard="llama-3.1-405b")
     assert "smaller guard" in hopeless["verdict"]
+
+
+@pytest.mark.parametrize("guard", ["llama-3.1-8b", "gemma-2-9b", "gpt-oss-20b", "mamba-2.8b"])
+def test_both_checks_are_each_alone(ask, guard):
+    # One table for two texts: windows, states and experts too cost what they do for a text alone, at lengths beyond a window.
+    call = {**GUARDED, "guard": guard, "prompt_tokens": 6000, "output_tokens": 1000}
+    both, before, after = (ask("safety_overhead", **call, checks=c) for c in ("both", "input", "output"))
+    result = both["result"]
+    assert result["guard_input_ms"] == pytest.approx(before["result"]["guard_input_ms"], rel=1e-6)
+    assert result["guard_output_ms"] == pytest.approx(after["result"]["guard_output_ms"], rel=1e-6)
+    spent = before["result"]["checks_usd"] + after["result"]["checks_usd"]
+    assert result["checks_usd"] == pytest.approx(spent, rel=1e-5)
+    assert verify(json.loads(json.dumps(both))).ok
+
+
+def test_two_checks_are_read_from_one_table(ask):
+    rows = [line for line in ask("safety_overhead", **GUARDED, checks="both")["work"] if line.startswith("c_op ")]
+    assert len(rows) == len({row.split(":")[0] for row in rows}) == 6
