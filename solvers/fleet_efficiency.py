@@ -46,7 +46,7 @@ from mlwalls.solvers.fleet_plans import (
     problems,
     shaped,
 )
-from mlwalls.solvers.fleet_search import Search, not_shared, step_and_memory
+from mlwalls.solvers.fleet_search import NotShared, Search, step_and_memory
 from mlwalls.solvers.fleet_stages import longest
 from mlwalls.solvers.fleet_structure import Recompute, Structure
 from mlwalls.solvers.fleet_words import (
@@ -171,7 +171,7 @@ def resolve(request: FleetRequest, zoo: Zoo) -> Problem:
             else None
         )
     if found is None:
-        raise not_shared(limits, search)
+        raise NotShared(limits, search)
     if found.sizes["ep"] > 1 and not base.hidden_ep:
         warnings.append("nothing of the experts' dispatch hides; DeepSeek's DualPipe: set w_ep=0.9, options tuned")
     layers = longest(limits.layers, found.sizes["pp"], found.sizes["interleave"])
@@ -358,4 +358,5 @@ SOLVER = Solver(
     present=present,
     example={"model": "llama-3.1-70b", "hardware": "h100", "n_accelerators": 1024},
     slow=True,
+    pinned=("global_batch",),
 )

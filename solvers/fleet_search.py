@@ -67,21 +67,33 @@ def step_and_memory(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]
     return t.out | {"dp": t.dp, "steps": t.steps, "tokens": t.tokens} | training_memory(s, n, d, t)
 
 
-def not_shared(m: Model, search: Search) -> CallError:
-    """Return the error of a batch that no plan shares out; its repair is the batch or count that fits and changes least."""
+class NotShared(CallError):
+    """A batch that no plan shares out; its repair, the batch or count that fits and changes least, is searched when read."""
 
-    def first(models: Sequence[Model]) -> Model | None:
-        return next((t for t in models[:TRIED] if (found := search(t, {}, free=True)) is not None and found.fits), None)
+    def __init__(self, m: Model, search: Search) -> None:
+        self.m, self.search = m, search
+        self.batches, self.counts = nearest_batches(m), nearest_counts(m)
+        text = f"{m.global_batch:,} sequences cannot be shared out over {m.accelerators:,} accelerators."
+        text += f" The nearest that can: {self.batches[0]:,} sequences, or {self.counts[0]:,} accelerators."
+        super().__init__("global_batch", text)
 
-    batches, counts = nearest_batches(m), nearest_counts(m)
-    batch, count = batches[0], counts[0]
-    fitting = first([replace(m, global_batch=size) for size in batches])
-    other = first([replace(m, accelerators=size) for size in counts])
-    text = (
-        f"{m.global_batch:,} sequences cannot be shared out over {m.accelerators:,} accelerators; the nearest that can: "
-        f"{fitting.global_batch if fitting else batch:,} sequences, or {other.accelerators if other else count:,} accelerators."
-    )
-    change = abs(math.log((fitting.global_batch if fitting else batch) / m.global_batch))
-    if other is not None and (fitting is None or abs(math.log(other.accelerators / m.accelerators)) < change):
-        return CallError("global_batch", text, repair={"n_accelerators": other.accelerators})
-    return CallError("global_batch", text, repair={"global_batch": fitting.global_batch if fitting else batch})
+    @property
+    def repair(self) -> dict[str, Any]:
+        """Arguments of the nearest call that has an answer, if possible one that fits."""
+        batch = self._first([replace(self.m, global_batch=size) for size in self.batches])
+        other = self._first([replace(self.m, accelerators=size) for size in self.counts])
+        change = abs(math.log(batch.global_batch / self.m.global_batch)) if batch else math.inf
+        if other is not None and abs(math.log(other.accelerators / self.m.accelerators)) < change:
+            return {"n_accelerators": other.accelerators}
+        return {"global_batch": batch.global_batch if batch else self.batches[0]}
+
+    @repair.setter
+    def repair(self, repair: dict[str, Any]) -> None:
+        pass
+
+    def _first(self, models: Sequence[Model]) -> Model | None:
+        for m in models[:TRIED]:
+            found = self.search(m, {}, free=True)
+            if found is not None and found.fits:
+                return m
+        return None

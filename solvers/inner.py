@@ -64,13 +64,22 @@ class Inner:
     runs: dict[int, tuple[Problem, Outcome, Derivation]] = field(default_factory=dict, compare=False, repr=False)
 
     def at(self, **changes: Any) -> Inner:
-        """Return the request resolved again with other arguments.
+        """Return the request resolved again with other arguments, and with assumed numbers that the solver pins as they are here.
 
         Raises:
             CallError: these arguments have no answer.
         """
-        arguments = {**self.arguments, **changes}
-        return Inner(self.solver, arguments, _resolved(self.solver, arguments, self.zoo), self.zoo)
+        own = self.problem.numbers
+        kept = {
+            name: own[name]
+            for name in self.solver.pinned
+            if name not in changes and own[name].origin.kind == "assumed" and isinstance(own[name].value, float)
+        }
+        arguments = {**self.arguments, **{name: int(value.value) for name, value in kept.items()}, **changes}
+        problem = _resolved(self.solver, arguments, self.zoo)
+        if kept:
+            problem = replace(problem, numbers=Numbers({**problem.numbers, **kept}))
+        return Inner(self.solver, arguments, problem, self.zoo)
 
     def recorded(self, problem: Problem | None = None) -> tuple[Outcome, Derivation]:
         """Run the solver with its work recorded, once for every problem.

@@ -294,7 +294,7 @@ def _whole(s: Structure, n: Numbers, d: Derivation, out: Inverse, lever: Lever, 
         out["need"] = d.found(
             "need", own.value, own.unit, found.rule, own.name, f"{low}..{high}", condition, names=[own]
         )
-        hardware_rows(shown, held, goal, d, out, figure, behind)
+        hardware_rows(shown, held, goal, d, out, figure, behind, apart=True)
     if plan is not None:
         replica_rows(plan, symbol, held, d, out, figure, behind)
     elif found.number is None and (part := _largest_part(shown.recorded()[1], figure.name)) is not None:

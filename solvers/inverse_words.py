@@ -59,6 +59,7 @@ class Inverse(dict[str, Value]):
         self.whole: Whole | None = None
         self.lever: Lever | None = None
         self.meeting: list[Meets] | None = None
+        self.apart: list[Meets] = []
         self.hardware: Table | None = None
         self.plan: Plan | None = None
         self.groups: Table | None = None
@@ -182,18 +183,20 @@ def _one_group(out: Inverse, plan: Plan) -> str:
 def _hardware_text(out: Inverse) -> str:
     if out.meeting is None:
         return ""
-    if not out.meeting:
+    every = sorted([*out.meeting, *out.apart], key=lambda m: m.price)
+    if not every:
         return " No accelerator of the zoo meets it as it is."
-    best = out.meeting[0]
+    best = every[0]
     counted = out.lever is not None and out.lever.argument == "n_accelerators" and out.whole is not None
     number = out.whole.number if counted and out.whole is not None else None
     each = "" if number is None else " each"
     price = f" at {figure(best.price)} USD{each}" if math.isfinite(best.price) else ""
     cheapest = f"the cheapest with a known price is {best.entry.name}{price}" if price else f"one is {best.entry.name}"
-    verb = "meets it as it is" if len(out.meeting) == 1 else "meet it as they are"
+    verb = "meets it as it is" if len(every) == 1 else "meet it as they are"
     if number is not None:
-        verb = f"meet{'s' if len(out.meeting) == 1 else ''} it in the same number, {number:,} of them"
-    return f" {len(out.meeting)} of the zoo's accelerators {verb}; {cheapest}."
+        verb = f"meet{'s' if len(every) == 1 else ''} it in the same number, {number:,} of them"
+    own = f", {len(out.apart)} by plans or equations of their own" if out.apart else ""
+    return f" {len(every)} of the zoo's accelerators {verb}{own}; {cheapest}."
 
 
 def _result(problem: Problem, out: Inverse) -> InverseResult:
@@ -221,7 +224,7 @@ def _result(problem: Problem, out: Inverse) -> InverseResult:
         extra["group_figure"] = [float(f"{cells['figure']:.6g}") for cells in groups]
         extra["group_accelerators"] = [int(cells["accelerators"]) for cells in groups]
     if out.meeting is not None:
-        extra["hardware_meeting"] = f"{len(out.meeting)} of {len(out.inner.zoo.entries('hardware'))}"
+        extra["hardware_meeting"] = f"{len(out.meeting) + len(out.apart)} of {len(out.inner.zoo.entries('hardware'))}"
     if out.hardware is not None and out.meeting:
         shown = out.meeting[: len(out.hardware.rows)]
         extra["hardware_rows"] = [m.entry.id for m in shown]

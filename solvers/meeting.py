@@ -26,12 +26,14 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Meets:
-    """An accelerator that meets the goal and holds the work; `differs` are its numbers where they are not the scenario's."""
+    """An accelerator that meets the goal and holds the work; `differs` are its numbers where they are not the scenario's,
+    `apart` whether other equations apply to it."""
 
     entry: Entry
     figure: float
     price: float
     differs: dict[str, Value]
+    apart: bool = False
 
 
 def hardware_rows(
@@ -42,17 +44,23 @@ def hardware_rows(
     out: Inverse,
     figure: Value,
     behind: Sequence[Row | Step],
+    apart: bool = False,
 ) -> None:
-    """Record the cheapest accelerators that meet the goal: the program run again with their numbers."""
+    """Record the cheapest accelerators that meet the goal: the program run again with their numbers.
+
+    Args:
+        apart: find those too to which other equations apply, a plan of their own for instance.
+    """
     if "hardware" not in schema_of(inner.solver) or not isinstance(inner.arguments.get("hardware"), str):
         return
     inputs, own = inputs_of(behind), inner.problem.numbers
-    meeting = [
-        found
-        for entry, made, differs, reached in _candidates(inner, held, goal, inputs)
-        if (found := _meets(goal, entry, made, differs, reached)) is not None
+    candidates = _candidates(inner, held, goal, inputs)
+    found = [
+        m for made in candidates if (made[4] or apart) and (m := _meets(goal, *made[:4], made[4], apart)) is not None
     ]
-    out.meeting = sorted(meeting, key=lambda m: (m.price, m.figure if goal.sense == "at_most" else -m.figure))
+    ranked = sorted(found, key=lambda m: (m.price, m.figure if goal.sense == "at_most" else -m.figure))
+    out.meeting = [m for m in ranked if not m.apart]
+    out.apart = [m for m in ranked if m.apart]
     shown = out.meeting[:SHOWN]
     columns = list(dict.fromkeys(symbol for m in shown for symbol in m.differs))
     if not shown or not columns:
@@ -81,8 +89,8 @@ def renamed(value: Value, name: str) -> Value:
 
 def _candidates(
     inner: Inner, held: Mapping[str, float | None], goal: Goal, inputs: Mapping[str, Value]
-) -> list[tuple[Entry, Inner, dict[str, Value], float]]:
-    """Return the accelerators with whose numbers the program meets the goal, all tried in one array run."""
+) -> list[tuple[Entry, Inner, dict[str, Value], float, bool]]:
+    """Return the accelerators, what the program gives with their numbers and whether that meets the goal, in one array run."""
     import numpy
 
     resolved = []
@@ -104,24 +112,28 @@ def _candidates(
     out, _ = inner.evaluated(vary, held)
     reached = numpy.broadcast_to(numpy.asarray(out[goal.symbol].value, dtype=float), (len(resolved),))
     return [
-        (*candidate, figure)
+        (*candidate, figure, met)
         for candidate, figure, met in zip(resolved, reached.tolist(), goal.met(reached).tolist(), strict=True)
-        if met
     ]
 
 
-def _meets(goal: Goal, entry: Entry, made: Inner, differs: dict[str, Value], reached: float) -> Meets | None:
-    """Return how an accelerator meets the goal, or None: it does not hold the work, or follows other equations."""
+def _meets(
+    goal: Goal, entry: Entry, made: Inner, differs: dict[str, Value], reached: float, same: bool, apart: bool
+) -> Meets | None:
+    """Return how an accelerator meets the goal, or None: it does not hold the work, or follows other equations (but `apart`)."""
     try:
-        outcome, derivation = made.recorded()
-        if goal.symbol not in outcome or not math.isclose(float(outcome[goal.symbol].value), reached, rel_tol=1e-9):
+        if apart and not (goal.symbol in (own := made.silent()) and bool(goal.met(own[goal.symbol].value))):
             return None
-        if not made.solver.present(made.problem, outcome, derivation).feasible:
+        outcome, derivation = made.recorded()
+        if goal.symbol not in outcome:
+            return None
+        figure = float(outcome[goal.symbol].value)
+        same = same and math.isclose(figure, reached, rel_tol=1e-9)
+        if not (same or apart) or not made.solver.present(made.problem, outcome, derivation).feasible:
             return None
     except (CallError, NonFiniteError, ValueError, KeyError):
         return None
-    figure = float(outcome[goal.symbol].value)
     if not bool(goal.met(figure)):
         return None
     price = entry.number("price.purchase").value if entry.has("price.purchase") else math.inf
-    return Meets(entry, figure, price, differs)
+    return Meets(entry, figure, price, differs, not same)

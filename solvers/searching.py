@@ -17,6 +17,7 @@ GRID, COARSE = 241, 61
 LISTED = 33
 SHARE = 1e-4
 MOST_WHOLE = 1 << 20
+NEAR = 64
 # Arguments of which fewer are cheaper: one that does is the answer, however many would do too.
 BOUGHT = frozenset({"n_accelerators", "n_systems", "servers", "hosts", "cpu_workers"})
 
@@ -158,23 +159,25 @@ def search_whole(inner: Inner, goal: Goal, lever: Lever, limits: tuple[int, int]
         return Whole("smallest", None, best=min(reached, key=lambda i: _distance(i, goal), default=None))
     if good[0] and not all(good) and lever.argument not in BOUGHT:
         first_bad = good.index(False)
-        found = _between(grid[first_bad - 1], grid[first_bad], lambda k: at(k)[0])
+        found = _between(grid[first_bad - 1], grid[first_bad], lambda k: at(k)[0], lambda k: at(k)[1] is not None)
         return Whole("largest", found, at(found)[1], at(found + 1)[2])
     first_good = good.index(True)
     if first_good == 0:
         return Whole("smallest", low, at(low)[1], "")
-    found = _between(grid[first_good], grid[first_good - 1], lambda k: at(k)[0])
+    found = _between(grid[first_good], grid[first_good - 1], lambda k: at(k)[0], lambda k: at(k)[1] is not None)
     return Whole("smallest", found, at(found)[1], at(found - 1)[2])
 
 
-def _between(good: int, bad: int, holds: Callable[[int], bool]) -> int:
-    """Return the good number next to a bad one: tries all of up to 64, bisects more."""
+def _between(good: int, bad: int, holds: Callable[[int], bool], answered: Callable[[int], bool]) -> int:
+    """Return the good number next to a bad one: tries all of up to `NEAR`, bisects more, over numbers that have an answer."""
     step = 1 if good > bad else -1
-    if abs(good - bad) <= 64:
+    if abs(good - bad) <= NEAR:
         return next(k for k in range(bad + step, good + step, step) if holds(k))
     while abs(good - bad) > 1:
         middle = (good + bad) // 2
-        good, bad = (middle, bad) if holds(middle) else (good, middle)
+        around = (*range(middle, good, step)[:NEAR], *range(middle - step, bad, -step)[:NEAR])
+        k = next((k for k in around if answered(k)), middle)
+        good, bad = (k, bad) if holds(k) else (good, k)
     return good
 
 

@@ -121,6 +121,7 @@ class Solver:
         example: arguments of a call that works, shown in errors and docs.
         slow: whether a call may take longer than a few milliseconds.
         per_replica: figures that add up over copies of the accelerators asked about, each with work of its own.
+        pinned: numbers assumed by other arguments that an analysis keeps as the request has them, by argument of the same name.
         sources: works that it cites beside those of the zoo's bibliography: id to title, year, url.
         analysis: whether it asks other solvers, and so cannot itself be asked about.
     """
@@ -138,6 +139,7 @@ class Solver:
     slow: bool = False
     analysis: bool = False
     per_replica: frozenset[str] = frozenset()
+    pinned: tuple[str, ...] = ()
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     ENTRY_POINTS: ClassVar[str] = "mlwalls.solvers"
