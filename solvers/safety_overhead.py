@@ -228,9 +228,11 @@ def _checks(s: Structure, guard: Serving, n: Numbers, d: Derivation) -> dict[str
     if s.after:
         texts["out_"] = d.scope("out_").step("read", eq.read_after(scope.policy, n.prompt, n.output))
     checks = {}
-    shared = d.scope("c_")
-    for stem, costs in zip(texts, costs_of_prompts(guard, scope, shared, texts), strict=True):
-        name, inner = ("input" if stem == "in_" else "output"), shared.scope(stem)
+    shared, alone = d.scope("c_"), len(texts) == 1
+    lengths = {"" if alone else stem: read for stem, read in texts.items()}
+    each = costs_of_prompts(guard, scope, shared, lengths)
+    for text, stem, costs in zip(texts, lengths, each, strict=True):
+        name, inner = ("input" if text == "in_" else "output"), shared.scope(stem)
         step, _ = step_of(guard, scope, inner, costs, scope.concurrency)
         prefill = prefill_of(guard, scope, inner, costs)
         time = d.step(f"guard_{name}", eq.guard_time(prefill, scope.output, step))

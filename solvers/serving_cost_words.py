@@ -185,7 +185,7 @@ def _load(problem: Problem, out: Outcome) -> str:
     if "operating" in out:
         at += f", {figure(first(out['operating']))} in flight each at {seconds(first(out['operating_tpot']))} a token"
     return (
-        f" {figure(problem.numbers.load.value)} queries/s take {first(out['replicas']):,.0f} replicas{pool} "
+        f" {figure(problem.numbers.load.value)} queries/s take {counted(first(out['replicas']), 'replica')}{pool} "
         f"({first(out['accelerators']):,.0f} accelerators){at}: {_usd(out, 'year')} USD a year."
     )
 
