@@ -12,7 +12,8 @@ from mlwalls.server.linking import families
 from mlwalls.server.retrieval import stem, vocabulary
 from mlwalls.zoo import Zoo
 
-_WORD = re.compile(r"(?<![\w.\-])[a-z]{3,}(?![\w\-])")
+# Whole words; `doesn` of "doesn't" is none.
+_WORD = re.compile(r"(?<![\w.\-])[a-z]{3,}(?![\w\-]|['’]t\b)")
 # Words this long are read as the known one that is one letter away, longer ones that is two away; in short ones no letter
 # may stand for another (`loud` is not `load`), only be missing, doubled or swapped.
 _SHORTEST, _REPLACED, _LONG = 4, 7, 9
