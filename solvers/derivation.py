@@ -195,7 +195,10 @@ class Derivation:
         if table is None:
             raise DerivationError(f"{name}: a sum needs a column")
         try:
-            number = sum(applied.evaluate_row(row) for row in table.rows.values())
+            # Term by term: from Python 3.12 on, `sum` adds numbers otherwise than arrays.
+            number: Any = 0
+            for row in table.rows.values():
+                number = number + applied.evaluate_row(row)
         except (OverflowError, ZeroDivisionError, ValueError) as error:
             raise NonFiniteError(name, [(a.name, a.value) for a in applied.arguments]) from error
         return self._finish("sum", name, number, applied, cite)

@@ -233,3 +233,21 @@ def test_one_origin_line_an_entry_with_the_source_at_each_number_that_has_anothe
     d.step("s", both(a, b))
     d.step("t", both(a, c))
     assert work(d)[0] == "zoo chip [x]: a=2 FLOP, b=2 FLOP, c=2 FLOP [y?]"
+
+
+@equation("s", part="s")
+def same(part):
+    """A part as it is."""
+    return part * 1
+
+
+def test_a_sum_of_numbers_is_bit_for_bit_that_of_arrays():
+    # 0.1 ten times is 0.9999999999999999 term by term, and 1.0 where lost bits are carried along.
+    found = []
+    for record, cell in ((True, 0.1), (False, np.array([0.1, 0.1]))):
+        d = Derivation(record)
+        table = d.table("op")
+        for i in range(10):
+            table.row(f"r{i}", part=given(f"part{i}", cell, "s"))
+        found.append(d.sum("whole", same(table["part"])).value)
+    assert found[0] == found[1][0] == 0.9999999999999999
