@@ -15,9 +15,9 @@ from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
 
-# Groups that are tried where nobody says how many accelerators hold a model.
 # From so many accelerators on, speed without a phase is a training run's.
 CLUSTER = 128
+# Groups that are tried where nobody says how many accelerators hold a model.
 GROUPS = (1, 2, 4, 8, 16, 32, 64)
 _SINGLE = re.compile(r"\b(?:1|single) (?:x )?(?:chip|gpu|accelerator)(?![a-z])")
 _ONE = re.compile(r"\b(?:an?|1|single|this|my) (?:x |single )?(?:chip|gpu|accelerator)(?![a-z])")

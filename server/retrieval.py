@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -10,23 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from mlwalls import prompts
 from mlwalls.server.quantities import quantities
+from mlwalls.server.written import written
 from mlwalls.solvers.registry import BUILT_IN, solvers
 from mlwalls.solvers.schemas import client_schema
 
-_DEFINITIONS = Path(__file__).parent / "definitions"
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:[-/][a-z0-9]+)*|<[a-z_]+>")
 _EMPTY = frozenset(
     "a an the of to in on at for with and or is are am be was it its this that these those my me i you your we our so as by "  # noqa: SIM905
     "does do did can could will would should shall may if then than there here have has had get gets got just please from "
     "into about per each any some s t not no".split()
 )
-# Of BM25: how soon a repeated word saturates, and how much a phrase's length counts.
-K1, B = 1.2, 0.6
 _ASKING = frozenset({"what", "which", "why", "how", "who", "when", "much", "many"})
 
 
@@ -101,8 +97,7 @@ def _synonyms() -> Mapping[str, str]:
 def definition(tool: str) -> Mapping[str, Any]:
     """Return a tool's description and input schema: of one built in as written down, so that its module stays unread."""
     if tool in BUILT_IN:
-        found: Mapping[str, Any] = json.loads((_DEFINITIONS / f"{tool}.json").read_text(encoding="utf-8"))
-        return found
+        return written(tool)
     solver = solvers()[tool]
     return {"description": solver.question, "inputSchema": client_schema(solver.request)}
 
@@ -127,20 +122,20 @@ class Index:
     """The phrases, indexed once."""
 
     def __init__(self) -> None:
+        import bm25s
+
         self._phrases = phrases()
         self._terms = [terms(with_kinds(p.text)) for p in self._phrases]
+        # How soon a repeated word saturates, and how much a phrase's length counts.
+        self._bm25: Any = bm25s.BM25(method="lucene", k1=1.2, b=0.6)
+        self._bm25.index(self._terms, show_progress=False)
         size = len(self._terms)
-        mean = sum(map(len, self._terms)) / size
         seen = Counter(term for found in self._terms for term in set(found))
         self._weight = {t: math.log(1 + (size - n + 0.5) / (n + 0.5)) for t, n in seen.items()}
         self._unknown = math.log(1 + (size + 0.5) / 0.5)
         self._words: dict[str, set[str]] = {}
-        self._postings: dict[str, list[tuple[int, float]]] = {}
-        for i, (phrase, own) in enumerate(zip(self._phrases, self._terms, strict=True)):
+        for phrase, own in zip(self._phrases, self._terms, strict=True):
             self._words.setdefault(phrase.tool, set()).update(own)
-            for term, n in Counter(own).items():
-                saturated = n / (n + K1 * (1 - B + B * len(own) / mean))
-                self._postings.setdefault(term, []).append((i, self._weight[term] * saturated))
 
     @property
     def words(self) -> frozenset[str]:
@@ -152,14 +147,11 @@ class Index:
         asked = [t for t in terms(with_kinds(question)) if " " not in t or t in self._weight]
         if not asked:
             return []
-        scores = [0.0] * len(self._phrases)
-        for term in asked:
-            for i, score in self._postings.get(term, ()):
-                scores[i] += score
+        scores = self._bm25.get_scores(asked) if any(t in self._weight for t in asked) else [0.0] * len(self._phrases)
         weights = {t: self._weight.get(t, self._unknown) for t in asked if _is_word(t)}
         total = sum(weights.values())
         found = [
-            Hit(p, score, sum(w for t, w in weights.items() if t in own) / total if total else 0.0)
+            Hit(p, float(score), sum(w for t, w in weights.items() if t in own) / total if total else 0.0)
             for p, own, score in zip(self._phrases, map(set, self._terms), scores, strict=True)
         ]
         return sorted(found, key=lambda hit: -hit.score)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import mcp_types as types
@@ -17,6 +15,7 @@ from mlwalls.server.errors import error_text, repaired, said
 from mlwalls.server.finding import FIND_IN_ZOO, find_in_zoo
 from mlwalls.server.rendering import markdown
 from mlwalls.server.schemas import answer_schema, shortened
+from mlwalls.server.written import written
 from mlwalls.solvers.answers import answer_data
 from mlwalls.solvers.arguments import ArgumentsError, checked
 from mlwalls.solvers.errors import CallError
@@ -29,8 +28,6 @@ from mlwalls.zoo import Zoo, ZooError
 
 logger = logging.getLogger("mlwalls")
 LOOKUP = "find_in_zoo"
-# Committed, and held by the tests to what the solvers say.
-DEFINITIONS = Path(__file__).parent / "definitions"
 # A corrected call that fails in its turn is corrected this often before the tool's example stands in for it.
 REPAIRS = 12
 _WITHOUT = "mend the entry, which the call below does without"
@@ -87,7 +84,7 @@ class Tools(Mapping[str, Tool]):
 
     def _definition(self, name: str) -> types.Tool:
         if self._written and name in (*BUILT_IN, LOOKUP):
-            return types.Tool.model_validate(json.loads((DEFINITIONS / f"{name}.json").read_text(encoding="utf-8")))
+            return types.Tool.model_validate(written(name))
         return self[name].definition
 
 

@@ -280,7 +280,7 @@ def architecture(a: Audit, tokens: int) -> None:
     )
 
 
-def operations(a: Audit, r: Any, busy: float | None = None) -> None:
+def operations(a: Audit, r: Any, busy: Value | None = None) -> None:
     """Add energy and carbon: of a run, beside full power; of a service at a share of its full load, beside that.
 
     Power grows with the load from the idle share up, to the utilization that carbon takes where none is given.
@@ -300,8 +300,9 @@ def operations(a: Audit, r: Any, busy: float | None = None) -> None:
         a.ask("carbon", {"full_energy": "energy"}, required=False, **arguments)
         if "full_energy" not in a.n:
             return
-        full = resolve_inner("carbon", write_assignments(arguments), a.zoo).problem.numbers.utilization.value
-        percent = float(f"{100 * busy * full:.6g}")
+        full = resolve_inner("carbon", write_assignments(arguments), a.zoo).problem.numbers.utilization
+        at_load = Derivation(record=False).step("at_load", eq.scaled(full, busy))
+        percent = float(f"{100 * at_load.value:.6g}")
         a.ask("carbon", own, required=False, **arguments, utilization_percent=percent)
         what = "of full load"
     a.row("energy", ["total_energy"], ["full_energy"], "carbon", what)

@@ -7,7 +7,8 @@ from typing import Any
 
 from mlwalls.solvers.assignments import write_assignments
 from mlwalls.solvers.audit_parts import Audit, architecture, common_numbers, operations
-from mlwalls.solvers.derivation import NonFiniteError
+from mlwalls.solvers.derivation import Derivation, NonFiniteError, Value
+from mlwalls.solvers.equations import analysis as eq
 from mlwalls.solvers.errors import CallError
 from mlwalls.solvers.inner import resolve_inner
 from mlwalls.solvers.links import reach
@@ -29,13 +30,14 @@ def serving(a: Audit, r: Any) -> None:
         target["usd_per_hour"] = 1
         a.notes.append(f"economic cost left out: the zoo has no rental price of {a.hardware.name}")
     size, rate = _replica(a, target)
-    replicas = a.accelerators // size
     group: dict[str, Any] = {"model": a.model.id, "hardware": a.hardware.id, "n_accelerators": size}
-    each = float(f"{r.queries_per_s / replicas:.6g}")
-    kept = a.kept = 0 < each <= rate
     n.chosen("group", size)
     n.you("target", r.tpot_ms / 1e3, "s")
     n.you("queries", r.queries_per_s, "1/s")
+    silent = Derivation(record=False)
+    replicas = silent.step("replicas", eq.whole_groups(n.accelerators, n.group))
+    each = float(f"{silent.step('each', eq.load_of_each(n.queries, replicas)).value:.6g}")
+    kept = a.kept = 0 < each <= rate
     names = {"flight": "operating", "tpot": "operating_tpot"} if kept else {"flight": "decoding", "tpot": "tpot"}
     names |= {"slots": "slots", "rate": "rate"} if rate else {"slots": "slots"}
     names |= {"price": "price", "listed": "listed"} if priced else {}
@@ -44,14 +46,18 @@ def serving(a: Audit, r: Any) -> None:
     shown = a.ask("serving_cost", names, **group, **target, **load)
     assert shown is not None
     a.binding, a.feasible, a.verdict = (None, True, "") if rate else (shown.binding, False, shown.verdict)
-    if idle := a.accelerators - replicas * size:
+    if idle := a.accelerators % size:
         a.notes.append(f"{idle} of the accelerators idle: a replica takes {size}")
     if rate:
         a.row("tail_latency", ["busy"], ["unity"], "serving_cost", "of what the replicas can do")
     if "flight" in n:
         _replica_rows(a, group, max(1, round(n.flight.value)))
     architecture(a, WHOLE)
-    operations(a, r, min(1.0, each / rate) * replicas * size / a.accelerators if rate else None)
+    busy = None
+    if rate:
+        share = eq.busy_share(Value("load", each, "1/s"), Value("most", rate, "1/s"), replicas, n.group, n.accelerators)
+        busy = silent.step("share", share)
+    operations(a, r, busy)
     if kept:
         a.row("economic_cost", ["query_cost"], ["listed"], "serving_cost", "a query, of the API price")
     a.improve("serving_cost", "rate", "A replica's rate", **group, **target)

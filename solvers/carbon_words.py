@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from mlwalls.solvers.carbon_places import Figure, Place
-from mlwalls.solvers.derivation import Derivation, Table
+from mlwalls.solvers.derivation import Derivation, Table, Value
+from mlwalls.solvers.equations import analysis, common
+from mlwalls.solvers.equations import operations as eq
+from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.solver import Binding, Outcome, Presentation, Problem, SolverResult
 from mlwalls.solvers.words import figure, first, fit_result
 
@@ -108,21 +110,23 @@ def present(problem: Problem, out: Outcome, d: Derivation) -> Presentation:
     slug, runner = ("sustainability", "Energy") if manufacture else ("energy", "Sustainability")
     share = first(out["binding_share"])
     binding = Binding(slug, runner if "embodied" in out else "", None if manufacture else share)
-    warnings = [more] if (more := _implausible(c, out)) else []
+    warnings = [more] if (more := _implausible(c, problem.numbers, out)) else []
     return Presentation(sentence, True, binding, fit_result(CarbonResult, out, extra, set()), warnings)
 
 
-def _implausible(c: Context, out: Outcome) -> str:
+def _implausible(c: Context, n: Numbers, out: Outcome) -> str:
     """Question a power or an energy that no accelerator draws: more than twice the rated power of each."""
     if c.rated_w is None or c.hours is None:
         return ""
-    watts = first(out["it_energy"]) / (3600 * c.hours)
-    if watts <= UNLIKELY * c.rated_w * c.count:
+    silent, rated = Derivation(record=False), Value("rated", c.rated_w, "W")
+    each = silent.step("each", eq.mean_power(out["it_energy"], silent.step("used", eq.device_time(n["count"], n.time))))
+    times = silent.step("times", common.ratio(each, rated))
+    if first(times) <= UNLIKELY:
         return ""
-    each = watts / c.count
+    needed = silent.step("needed", analysis.copies(silent.step("all", eq.mean_power(out["it_energy"], n.time)), rated))
     return (
-        f"{figure(each)} W an accelerator is {figure(each / c.rated_w)}x what {c.hardware} is rated for "
-        f"({figure(c.rated_w)} W): {math.ceil(watts / c.rated_w):,} of them would draw it all"
+        f"{figure(first(each))} W an accelerator is {figure(first(times))}x what {c.hardware} is rated for "
+        f"({figure(c.rated_w)} W): {first(needed):,.0f} of them would draw it all"
     )
 
 

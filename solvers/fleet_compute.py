@@ -9,6 +9,7 @@ from mlwalls.solvers.equations import collectives as net
 from mlwalls.solvers.equations import common, operators
 from mlwalls.solvers.equations import experts as moe
 from mlwalls.solvers.equations import fleet as eq
+from mlwalls.solvers.equations import fleet_step as step_eq
 from mlwalls.solvers.equations import training as train
 from mlwalls.solvers.fleet_experts import bind_experts, expert_exchange, routed_products
 from mlwalls.solvers.fleet_structure import Structure
@@ -80,7 +81,7 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
         idle = d.step("bubble", eq.bubble(n.pp, v, once))
     else:
         once = d.step("pass", eq.pass_time(n.layers, one_layer, head))
-    work = d.step("work", eq.times(steps, once))
+    work = d.step("work", common.times(steps, once))
     own = _own(s, u, d)
     if s.dp and inside is not None and chi is not None:
         reduce = _data_parallel(s, u, d, own, ranks, steps, inside, chi, work if s.zero == 3 else once)
@@ -88,38 +89,38 @@ def training_step(s: Structure, n: Numbers, d: Derivation) -> StepTimes:
     spent = [part for part in (work, idle, reduce, update) if part is not None]
     mean = d.step("mean", _SUMS[len(spent)](*spent))
     if s.several:
-        straggle = d.step("straggle", eq.straggling(n.sigma, n.accelerators))
-        step = d.step("step", eq.step_time(mean, straggle))
+        straggle = d.step("straggle", step_eq.straggling(n.sigma, n.accelerators))
+        step = d.step("step", step_eq.step_time(mean, straggle))
     else:
-        step = d.step("step", eq.times(n.one, mean))
-    tokens = d.step("tokens", eq.step_tokens(n.global_batch, n.context))
-    out = {"step": step, "throughput": d.step("throughput", eq.token_rate(tokens, step))}
+        step = d.step("step", common.times(n.one, mean))
+    tokens = d.step("tokens", step_eq.step_tokens(n.global_batch, n.context))
+    out = {"step": step, "throughput": d.step("throughput", step_eq.token_rate(tokens, step))}
     if s.several:
-        out["stragglers"] = d.step("stragglers", eq.straggler_loss(step, mean))
+        out["stragglers"] = d.step("stragglers", step_eq.straggler_loss(step, mean))
     if reduce is not None:
         out["exposed"] = reduce
     flops = _useful(s, n, d, out, tokens, layer.matmuls)
-    whole = eq.utilization(flops, step, n.accelerators, n.peak)
-    out["mfu"] = d.step("mfu", whole if s.fp8 else eq.useful_share(out["useful"], step))
+    whole = step_eq.utilization(flops, step, n.accelerators, n.peak)
+    out["mfu"] = d.step("mfu", whole if s.fp8 else step_eq.useful_share(out["useful"], step))
     if s.recompute == "full":
-        law = eq.hardware_flops(tokens, n.layers, layer.matmuls, n.heads, n.core, n.span, n.d_model, n.vocab)
+        law = step_eq.hardware_flops(tokens, n.layers, layer.matmuls, n.heads, n.core, n.span, n.d_model, n.vocab)
         done = d.step("hardware_flops", law)
-        out["hfu"] = d.step("hfu", eq.utilization(done, step, n.accelerators, n.peak))
+        out["hfu"] = d.step("hfu", step_eq.utilization(done, step, n.accelerators, n.peak))
     if again is not None:
-        out["recompute"] = d.step("recompute", eq.per_step(steps, n.layers, n.pp, again))
+        out["recompute"] = d.step("recompute", step_eq.per_step(steps, n.layers, n.pp, again))
     if talk is not None:
-        out["communication"] = d.step("communication", eq.per_step(steps, n.layers, n.pp, talk))
+        out["communication"] = d.step("communication", step_eq.per_step(steps, n.layers, n.pp, talk))
     if moved is not None and idle is not None:
-        law = eq.pipeline_loss(idle, steps, moved)
+        law = step_eq.pipeline_loss(idle, steps, moved)
         if s.uneven:
-            law = eq.uneven_loss(idle, steps, moved, u.longest, n.layers, n.pp, one_layer)
+            law = step_eq.uneven_loss(idle, steps, moved, u.longest, n.layers, n.pp, one_layer)
         out["pipeline"] = d.step("pipeline", law)
     lost = [out[name] for name in ("recompute", "communication", "pipeline", "exposed") if name in out]
     if not lost:
         law = common.difference(mean, out["useful"])
     else:
         named = lost[0] if len(lost) == 1 else d.step("lost", _SUMS[len(lost)](*lost))
-        law = eq.kernel_loss(mean, out["useful"], named)
+        law = step_eq.kernel_loss(mean, out["useful"], named)
     out["kernels"] = d.step("kernels", law)
     return StepTimes(u, m, dp, steps, ranks, own, step, tokens, layer.kept, layer.scores, out)
 
@@ -338,16 +339,16 @@ def _update(s: Structure, n: Numbers, d: Derivation, own: Value, ranks: Value, m
     mine = own
     if s.zero and s.shape.moe and s.ep:
         mine = d.step("mine", net.own_parameters(n.parameters, n.tp, n.pp))
-    return d.step("optimizer", eq.optimizer_time(mine, ranks if s.zero else n.one, memory))
+    return d.step("optimizer", step_eq.optimizer_time(mine, ranks if s.zero else n.one, memory))
 
 
 def _useful(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value], tokens: Value, matmuls: Value) -> Value:
     """Step out the model's FLOPs and their time at the peaks of the formats used."""
-    flops = d.step("flops", eq.model_flops(tokens, n.layers, matmuls, n.heads, n.core, n.span, n.d_model, n.vocab))
+    flops = d.step("flops", step_eq.model_flops(tokens, n.layers, matmuls, n.heads, n.core, n.span, n.d_model, n.vocab))
     if s.fp8:
-        linear = d.step("linear", eq.linear_flops(tokens, n.layers, matmuls))
-        law = eq.ideal_time_fp8(flops, linear, n.accelerators, n.peak, n.peak8)
+        linear = d.step("linear", step_eq.linear_flops(tokens, n.layers, matmuls))
+        law = step_eq.ideal_time_fp8(flops, linear, n.accelerators, n.peak, n.peak8)
     else:
-        law = eq.ideal_time(flops, n.accelerators, n.peak)
+        law = step_eq.ideal_time(flops, n.accelerators, n.peak)
     out["useful"] = d.step("useful", law)
     return flops

@@ -32,7 +32,7 @@ from pydantic import Field
 
 from mlwalls.solvers.derivation import Derivation, Value
 from mlwalls.solvers.equations import common
-from mlwalls.solvers.equations import fleet as fleet_eq
+from mlwalls.solvers.equations import fleet_step as step_eq
 from mlwalls.solvers.equations import reliability as eq
 from mlwalls.solvers.equations.safety import price_of
 from mlwalls.solvers.errors import CallError
@@ -312,8 +312,8 @@ def compute(s: Structure, n: Numbers, d: Derivation) -> dict[str, Value]:
     out["delivered"] = d.step("delivered", eq.delivered_step(step, out["goodput"]))
     out["failures"] = d.step("failures", common.difference(out["delivered"], step))
     spread = d.step("spread_here", common.product(n.spread, n.widen)) if s.outside else n.spread
-    out["step_low"] = d.step("step_low", fleet_eq.shrunk(step, spread))
-    out["step_high"] = d.step("step_high", fleet_eq.stretched(step, spread))
+    out["step_low"] = d.step("step_low", step_eq.shrunk(step, spread))
+    out["step_high"] = d.step("step_high", step_eq.stretched(step, spread))
     if s.run:
         out |= _run(s, n, d, out, spread)
     largest = d.choose("largest_loss", "max", [out[k] for k in LOSSES if k in out])
@@ -331,8 +331,8 @@ def _run(s: Structure, n: Numbers, d: Derivation, out: dict[str, Value], spread:
     campaign = d.step("campaign_run", eq.campaign_time(run, n.campaign))
     runs = {
         "": run,
-        "_low": d.step("run_low", fleet_eq.shrunk(run, spread)),
-        "_high": d.step("run_high", fleet_eq.stretched(campaign, n.campaign_spread)),
+        "_low": d.step("run_low", step_eq.shrunk(run, spread)),
+        "_high": d.step("run_high", step_eq.stretched(campaign, n.campaign_spread)),
     }
     found = {f"run{end}": value for end, value in runs.items()} | {"campaign_run": campaign}
     for end, value in runs.items():

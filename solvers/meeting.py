@@ -36,6 +36,17 @@ class Meets:
     apart: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An accelerator, the program with its numbers, which of them differ, the figure it gives and whether that meets the goal."""
+
+    entry: Entry
+    made: Inner
+    differs: dict[str, Value]
+    figure: float
+    met: bool
+
+
 def hardware_rows(
     inner: Inner,
     held: Mapping[str, float | None],
@@ -54,9 +65,10 @@ def hardware_rows(
     if "hardware" not in schema_of(inner.solver) or not isinstance(inner.arguments.get("hardware"), str):
         return
     inputs, own = inputs_of(behind), inner.problem.numbers
-    candidates = _candidates(inner, held, goal, inputs)
     found = [
-        m for made in candidates if (made[4] or apart) and (m := _meets(goal, *made[:4], made[4], apart)) is not None
+        m
+        for candidate in _candidates(inner, held, goal, inputs)
+        if (candidate.met or apart) and (m := _meets(goal, candidate, apart)) is not None
     ]
     ranked = sorted(found, key=lambda m: (m.price, m.figure if goal.sense == "at_most" else -m.figure))
     out.meeting = [m for m in ranked if not m.apart]
@@ -89,8 +101,8 @@ def renamed(value: Value, name: str) -> Value:
 
 def _candidates(
     inner: Inner, held: Mapping[str, float | None], goal: Goal, inputs: Mapping[str, Value]
-) -> list[tuple[Entry, Inner, dict[str, Value], float, bool]]:
-    """Return the accelerators, what the program gives with their numbers and whether that meets the goal, in one array run."""
+) -> list[Candidate]:
+    """Return the accelerators, run through the program in one array."""
     import numpy
 
     resolved = []
@@ -112,15 +124,14 @@ def _candidates(
     out, _ = inner.evaluated(vary, held)
     reached = numpy.broadcast_to(numpy.asarray(out[goal.symbol].value, dtype=float), (len(resolved),))
     return [
-        (*candidate, figure, met)
+        Candidate(*candidate, figure, met)
         for candidate, figure, met in zip(resolved, reached.tolist(), goal.met(reached).tolist(), strict=True)
     ]
 
 
-def _meets(
-    goal: Goal, entry: Entry, made: Inner, differs: dict[str, Value], reached: float, same: bool, apart: bool
-) -> Meets | None:
+def _meets(goal: Goal, candidate: Candidate, apart: bool) -> Meets | None:
     """Return how an accelerator meets the goal, or None: it does not hold the work, or follows other equations (but `apart`)."""
+    entry, made = candidate.entry, candidate.made
     try:
         if apart and not (goal.symbol in (own := made.silent()) and bool(goal.met(own[goal.symbol].value))):
             return None
@@ -128,7 +139,7 @@ def _meets(
         if goal.symbol not in outcome:
             return None
         figure = float(outcome[goal.symbol].value)
-        same = same and math.isclose(figure, reached, rel_tol=1e-9)
+        same = candidate.met and math.isclose(figure, candidate.figure, rel_tol=1e-9)
         if not (same or apart) or not made.solver.present(made.problem, outcome, derivation).feasible:
             return None
     except (CallError, NonFiniteError, ValueError, KeyError):
@@ -136,4 +147,4 @@ def _meets(
     if not bool(goal.met(figure)):
         return None
     price = entry.number("price.purchase").value if entry.has("price.purchase") else math.inf
-    return Meets(entry, figure, price, differs, not same)
+    return Meets(entry, figure, price, candidate.differs, not same)

@@ -11,9 +11,9 @@ from mlwalls.solvers.derivation import YOU, Origin, Value
 from mlwalls.solvers.errors import CallError
 from mlwalls.zoo import Entry
 
-# What a caller's own number stays within, so that no product of a few leaves the floating-point numbers.
 # Shares of a traffic or a time that hides, or that cannot: none of it is a number too.
 PARTS = ("w_dp", "w_tp", "w_ep", "imb")
+# What a caller's own number stays within, so that no product of a few leaves the floating-point numbers.
 SMALLEST, LARGEST = 1e-30, 1e40
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mlwalls.solvers.derivation import Derivation
+from mlwalls.solvers.equations import common
+from mlwalls.solvers.equations import node as eq
 from mlwalls.solvers.numbers import Numbers
 from mlwalls.solvers.solver import Outcome
 from mlwalls.solvers.words import figure, first
@@ -38,15 +41,16 @@ def parts_of(out: Outcome, n: Numbers, stem: str = "", *, decode: bool = False) 
         stem: precedes the outcome's symbols of the pass, ``prefill_``.
         decode: the host works for every sequence of it.
     """
+    silent = Derivation(record=False)
     parts = {"compute_throughput": first(out[f"{stem}compute_time"])}
     if f"{stem}link_time" in out:
         parts["communication"] = first(out[f"{stem}link_time"])
     elif f"{stem}link_floor" in out:
-        parts["communication"] = first(out[f"{stem}link_floor"]) / first(n.eta_link)
+        parts["communication"] = first(silent.step("link_time", eq.sustained(out[f"{stem}link_floor"], n.eta_link)))
     if f"{stem}overhead" in out:
         parts["overhead"] = first(out[f"{stem}overhead"])
     if decode:
-        parts["host"] = first(n.batch) * first(n.t_sequence)
+        parts["host"] = first(silent.step("host", common.times(n.batch, n.t_sequence)))
     parts["memory_bandwidth"] = max(0.0, first(out[f"{stem}expected"]) - sum(parts.values()))
     return parts
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import urllib.request
 
 import pytest
 
+from mlwalls.server.verification import verify
 from mlwalls.solvers.answers import answer_data
 from mlwalls.solvers.registry import solvers
 from mlwalls.zoo import Zoo
@@ -33,6 +35,18 @@ def ask(zoo):
         solver = solvers()[tool]
         request = solver.request.model_validate({**arguments, "detail": detail})
         return answer_data(solver.run(request, zoo), zoo, detail)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def verified(ask):
+    """As `ask`, and every line of the answer is recomputed."""
+
+    def call(tool, /, **arguments):
+        answer = ask(tool, **arguments)
+        assert verify(json.loads(json.dumps(answer))).problems == []
+        return answer
 
     return call
 

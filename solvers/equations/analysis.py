@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlwalls.solvers.derivation import equation
 from mlwalls.solvers.equations.cost import HOUR
-from mlwalls.solvers.functions import absolute, ceil, log
+from mlwalls.solvers.functions import absolute, ceil, log, minimum
 
 
 @equation("T", value="T")
@@ -95,3 +95,15 @@ def trained_on_at(rate, share, known, time):
 def whole_groups(accelerators, group):
     """Whole groups of so many accelerators."""
     return accelerators // group
+
+
+@equation("1/s", rate="1/s")
+def load_of_each(rate, replicas):
+    """The share of a load that each replica takes."""
+    return rate / replicas
+
+
+@equation("", load="1/s", rate="1/s")
+def busy_share(load, rate, replicas, group, accelerators):
+    """Share of all accelerators' full load, where each replica answers up to its rate."""
+    return minimum(1, load / rate) * replicas * group / accelerators

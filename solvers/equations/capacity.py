@@ -78,12 +78,6 @@ def expert_workspace(tokens, top_k, expert_ffn, d_model, ranks):
     )
 
 
-@equation("byte", a="byte", b="byte")
-def larger_of(a, b):
-    """The larger of two peaks that are not alive together."""
-    return maximum(a, b)
-
-
 @equation("byte", driver="byte", weights="byte", activation="byte", outside="byte", cite="kwon2023", wall="batching")
 def cache_pool(utilization, driver, weights, activation, outside):
     """What the engine has left for keys and values."""

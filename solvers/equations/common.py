@@ -30,6 +30,12 @@ def first_and_repeats(first, repeats, again):
     return first + repeats * again
 
 
+@equation("T", once="T")
+def times(steps, once):
+    """A quantity, several times."""
+    return steps * once
+
+
 @equation("", a="T", b="T")
 def ratio(a, b):
     """Ratio of two quantities of one kind."""

@@ -135,6 +135,12 @@ def link_time(traffic, link, eta_link):
     return traffic / (link * eta_link)
 
 
+@equation("s", floor="s")
+def sustained(floor, eta):
+    """A floor's time at a sustained share of its rate."""
+    return floor / eta
+
+
 @equation("s", tau="s")
 def layer_overhead(layers, tau, r_engine, x_gen):
     """Kernel starts and tails, norms, activations and all-reduce latencies of one pass, in units of a plain layer's."""

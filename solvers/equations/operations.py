@@ -36,6 +36,12 @@ def it_energy(power, time):
     return power * time
 
 
+@equation("W", energy="J", time="s")
+def mean_power(energy, time):
+    """Power that an energy is over a time."""
+    return energy / time
+
+
 @equation("J", machines="J", cite=TRAINING, wall="energy")
 def building_energy(machines, pue):
     """Energy of the building: the machines' times its power usage effectiveness."""

@@ -9,7 +9,8 @@ from mcp import Client
 from pydantic import BaseModel
 
 from mlwalls.server.app import INSTRUCTIONS, build_server
-from mlwalls.server.tools import DEFINITIONS, Tools
+from mlwalls.server.tools import Tools
+from mlwalls.server.written import DEFINITIONS
 from mlwalls.solvers.schemas import SchemaError, client_schema
 from mlwalls.zoo import Zoo
 

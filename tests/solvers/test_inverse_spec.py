@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from mlwalls.server.verification import verify
 from mlwalls.solvers import inner as inner_module
 from mlwalls.solvers.assignments import write_assignments
 from mlwalls.solvers.derivation import NonFiniteError, equation
@@ -26,12 +25,6 @@ LLAMA70 = ["model=llama-3.1-70b", "hardware=h100", "n_accelerators=4"]
 
 def scenario_of(tool):
     return write_assignments(askable()[tool].example)
-
-
-def checked_answer(ask, **arguments):
-    answer = ask("inverse_spec", **arguments)
-    assert verify(json.loads(json.dumps(answer))).problems == []
-    return answer
 
 
 def sensitive(ask, tool, metric):
@@ -55,7 +48,7 @@ def forward(inner, symbol, number, metric):
 
 @pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize("change", [0.97, 1.03])
-def test_round_trip_over_every_solver(ask, zoo, tool, change):
+def test_round_trip_over_every_solver(verified, ask, zoo, tool, change):
     inner = resolve_inner(tool, scenario_of(tool), zoo)
     tried = 0
     for metric, value in list(figures(inner).items())[:5]:
@@ -71,8 +64,8 @@ def test_round_trip_over_every_solver(ask, zoo, tool, change):
         if (lever := levers(inner).get(symbol)) and lever.whole:
             continue
         target = value.value * change
-        answer = checked_answer(
-            ask, tool=tool, scenario=scenario_of(tool), metric=metric, target=target, solve_for=[symbol]
+        answer = verified(
+            "inverse_spec", tool=tool, scenario=scenario_of(tool), metric=metric, target=target, solve_for=[symbol]
         )
         result = answer["result"]
         if "need_value" not in result:
@@ -98,7 +91,7 @@ def test_round_trip_over_every_solver(ask, zoo, tool, change):
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_whole_numbers_are_minimal_over_every_solver(ask, zoo, tool):
+def test_whole_numbers_are_minimal_over_every_solver(verified, zoo, tool):
     """forward(n) meets the target and is feasible; the neighbour that the rule excludes does not, or is no request."""
     inner = resolve_inner(tool, scenario_of(tool), zoo)
     metric = find_metric(inner, figures(inner), "")
@@ -114,8 +107,8 @@ def test_whole_numbers_are_minimal_over_every_solver(ask, zoo, tool):
                 continue
             # An eighth of a percent of room, so that printed digits do not decide.
             for sense, room in (("at_most", 1.00125), ("at_least", 0.99875)):
-                answer = checked_answer(
-                    ask,
+                answer = verified(
+                    "inverse_spec",
                     tool=tool,
                     scenario=scenario_of(tool),
                     metric=metric.symbol,
@@ -147,19 +140,21 @@ def test_whole_numbers_are_minimal_over_every_solver(ask, zoo, tool):
 
 
 @pytest.mark.parametrize(("counted", "needed"), [(False, 2.780e12), (True, 2.822e12)])
-def test_the_textbook_bandwidth(ask, counted, needed):
+def test_the_textbook_bandwidth(verified, counted, needed):
     # 2 byte x 69.503e9 streamed parameters (70.554e9 with the embedding) in 50 ms; one token of KV-cache is 0.0003 GB.
     model = ["hardware=h100", "flops=1e9", f"bytes={2 * 70_553_706_496}"] if counted else [*LLAMA70[:2], "seq_len=1"]
-    answer = checked_answer(ask, tool="roofline", scenario=model, metric="floor_ms", target=50, solve_for=["bandwidth"])
+    answer = verified(
+        "inverse_spec", tool="roofline", scenario=model, metric="floor_ms", target=50, solve_for=["bandwidth"]
+    )
     assert answer["result"]["need_value"] == [pytest.approx(needed, rel=2e-4)]
     assert answer["result"]["need_margin_percent"][0] <= 0
     assert answer["feasible"] is counted  # 70B in 16 bit does not fit on one H100
 
 
-def test_fewest_accelerators_hold_and_meet(ask):
+def test_fewest_accelerators_hold_and_meet(verified):
     # 141 GB and a cache on 80-GiB chips: two hold it, 3 do not divide 64 heads; 16.6 ms at four.
-    answer = checked_answer(
-        ask,
+    answer = verified(
+        "inverse_spec",
         tool="roofline",
         scenario=["model=llama-3.1-70b", "hardware=h100"],
         metric="expected_ms",
@@ -172,18 +167,20 @@ def test_fewest_accelerators_hold_and_meet(ask):
     assert answer["feasible"] is True
 
 
-def test_jointly_scales_all_by_one_factor(ask):
+def test_jointly_scales_all_by_one_factor(verified, ask):
     # A kernel of equal times: both rates 2x give half; each alone at most 1/2 of the time away.
     scenario = ["hardware=h100", "flops=1e12", "bytes=4e9"]
     base = ask("roofline", hardware="h100", flops=1e12, bytes=4e9)["result"]["expected_ms"]
-    both = checked_answer(ask, tool="roofline", scenario=scenario, metric="expected_ms", target=base / 2, jointly=True)
+    both = verified(
+        "inverse_spec", tool="roofline", scenario=scenario, metric="expected_ms", target=base / 2, jointly=True
+    )
     assert both["result"]["joint"] == pytest.approx(2, rel=1e-3)
     assert both["result"]["need_times"] == pytest.approx([2, 2], rel=1e-3)
 
 
-def test_what_cannot_be_met_says_which_part_remains(ask):
-    answer = checked_answer(
-        ask,
+def test_what_cannot_be_met_says_which_part_remains(verified, ask):
+    answer = verified(
+        "inverse_spec",
         tool="roofline",
         scenario=["model=llama-3.1-8b", "hardware=h100"],
         metric="expected_ms",
@@ -197,9 +194,9 @@ def test_what_cannot_be_met_says_which_part_remains(ask):
     assert answer["result"]["limit_value"] == pytest.approx(far["expected_ms"], rel=1e-5)
 
 
-def test_hardware_that_meets_it_is_cheapest_first(ask, zoo):
-    answer = checked_answer(
-        ask, tool="roofline", scenario=LLAMA70, metric="expected_ms", target=20, solve_for=["bandwidth"]
+def test_hardware_that_meets_it_is_cheapest_first(verified, ask, zoo):
+    answer = verified(
+        "inverse_spec", tool="roofline", scenario=LLAMA70, metric="expected_ms", target=20, solve_for=["bandwidth"]
     )
     listed = answer["result"]["hardware_rows"]
     prices = [
@@ -215,10 +212,10 @@ def test_hardware_that_meets_it_is_cheapest_first(ask, zoo):
         assert 100 * (1 - own["result"]["expected_ms"] / 20) == pytest.approx(margin, rel=1e-3)
 
 
-def test_an_unstable_queue_is_no_candidate(ask):
+def test_an_unstable_queue_is_no_candidate(verified, ask):
     # Past 10 requests a second four servers of 0.4 s are unstable, where the formula alone would give negative waits.
-    answer = checked_answer(
-        ask,
+    answer = verified(
+        "inverse_spec",
         tool="tail_latency",
         scenario=["arrivals_per_s=8", "service_time_s=0.4", "servers=4"],
         metric="wait_tail_ms",
@@ -268,12 +265,18 @@ def _valley_numbers(request):
     return n
 
 
-def test_what_is_not_monotone_is_searched_in_a_printed_list(ask, monkeypatch):
+def test_what_is_not_monotone_is_searched_in_a_printed_list(verified, monkeypatch):
     # x + 1/x <= 2.5 holds for 0.5 <= x <= 2 only: from 8 down, and not below a half.
     known = {**askable(), "valley": VALLEY}
     monkeypatch.setattr(inner_module, "solvers", lambda: known)
-    answer = checked_answer(
-        ask, tool="valley", scenario=["depth=1"], metric="cost_s", target=2.5, solve_for=["x"], sense="at_most"
+    answer = verified(
+        "inverse_spec",
+        tool="valley",
+        scenario=["depth=1"],
+        metric="cost_s",
+        target=2.5,
+        solve_for=["x"],
+        sense="at_most",
     )
     assert 0.5 <= answer["result"]["need_value"][0] <= 2
     assert any("search: smallest x in [" in line for line in answer["work"])
@@ -340,9 +343,11 @@ def test_every_error_repairs_itself_in_one_step(zoo, change):
     st.floats(1e-6, 1e6),
     st.sampled_from(["bandwidth", "peak", "n_accelerators", "batch_sizes", "tau"]),
 )
-def test_answers_verify(ask, model, hardware, metric, target, unknown):
+def test_answers_verify(verified, model, hardware, metric, target, unknown):
     scenario = [f"model={model}", f"hardware={hardware}", "n_accelerators=8"]
-    answer = checked_answer(ask, tool="roofline", scenario=scenario, metric=metric, target=target, solve_for=[unknown])
+    answer = verified(
+        "inverse_spec", tool="roofline", scenario=scenario, metric=metric, target=target, solve_for=[unknown]
+    )
     assert len(json.dumps(answer)) < 6_500
 
 
@@ -353,111 +358,3 @@ def test_replaced_numbers_hold_in_the_search_and_for_every_accelerator(ask):
     inside = ask("inverse_spec", **asked, scenario=[*scenario, "set=[d_model=8192]"])
     assert outside["verdict"] == inside["verdict"]
     assert outside["result"] == inside["result"]
-
-
-def test_hardware_for_a_count_is_counted_too(ask):
-    # 100 tokens/s of a 70B take several H100s, so what else meets it does so in that number, at a price for each.
-    call = {"tool": "roofline", "scenario": ["model=llama-3.1-70b", "hardware=h100"], "solve_for": ["n_accelerators"]}
-    answer = ask("inverse_spec", **call, metric="throughput_tokens_per_s", target=100)
-    assert "meet it in the same number, 16 of them" in answer["verdict"]
-    assert "USD each" in answer["verdict"]
-    one = ask("inverse_spec", **{**call, "solve_for": ["bandwidth"]}, metric="floor_ms", target=60)
-    assert "of them" not in one["verdict"]
-
-
-H100S = ["model=llama-3.1-70b", "hardware=h100", "seq_len=4096"]
-
-
-def held(ask, size):
-    """Sequences that one group holds, by an ordinary call; none where it does not start."""
-    try:
-        answer = ask("kv_capacity", model="llama-3.1-70b", hardware="h100", seq_len=4096, n_accelerators=size)
-    except CallError:
-        return 0
-    return answer["result"]["max_sequences"] if answer["feasible"] else 0
-
-
-@pytest.mark.parametrize("target", [500, 1000, 12345])
-def test_replicas_where_no_group_holds_so_many(ask, target):
-    """k replicas of g accelerators, the fewest of all sizes: by hand over every g that divides 64 heads."""
-    answer = checked_answer(
-        ask, tool="kv_capacity", scenario=H100S, metric="max_sequences", target=target, solve_for=["n_accelerators"]
-    )
-    by_hand = {g: math.ceil(target / each) * g for g in (1, 2, 4, 8, 16, 32, 64) if (each := held(ask, g))}
-    best = min(by_hand.values())
-    result = answer["result"]
-    assert answer["feasible"] is True
-    assert result["need_accelerators"] == best
-    assert dict(zip(result["group_size"], result["group_accelerators"], strict=True)) == by_hand
-    replicas, size = (int(x) for x in result["need_plan"].split(" x "))
-    assert replicas * size == best
-    assert replicas * held(ask, size) >= target > (replicas - 1) * held(ask, size)
-    assert f"{replicas} replicas of {size}" in answer["verdict"]
-    assert "need" not in result
-
-
-def test_replicas_stand_beside_one_group_where_they_take_fewer(ask):
-    answer = checked_answer(
-        ask,
-        tool="roofline",
-        scenario=["model=llama-3.1-70b", "hardware=h100"],
-        metric="throughput_tokens_per_s",
-        target=100,
-        solve_for=["n_accelerators"],
-    )
-    result = answer["result"]
-    each = ask("roofline", model="llama-3.1-70b", hardware="h100", n_accelerators=2)["result"]
-    assert result["need"] == 16
-    assert result["need_accelerators"] == 2 * math.ceil(100 / each["throughput_tokens_per_s"]) < 16
-    assert "at least 16 accelerators" in answer["verdict"]
-    assert "Where replicas do, fewer are enough" in answer["verdict"]
-
-
-def test_one_group_that_is_cheapest_has_no_replicas(ask):
-    # 4 hold 109 and 8 hold 324 sequences: three fours would be twelve.
-    answer = checked_answer(
-        ask, tool="kv_capacity", scenario=H100S, metric="max_sequences", target=300, solve_for=["n_accelerators"]
-    )
-    assert answer["result"]["need"] == 8
-    assert "replica" not in answer["verdict"]
-
-
-@pytest.mark.parametrize(
-    ("metric", "scenario"),
-    [
-        ("expected_ms", ["model=llama-3.1-70b", "hardware=h100"]),
-        ("throughput_tokens_per_s", ["model=llama-3.1-8b", "hardware=h100", "phase=training"]),
-    ],
-)
-def test_what_does_not_add_up_over_replicas_has_none(ask, metric, scenario):
-    """A latency is no shorter beside another replica; replicas of a training step exchange gradients."""
-    answer = checked_answer(
-        ask,
-        tool="roofline",
-        scenario=scenario,
-        metric=metric,
-        target=1e-6 if metric == "expected_ms" else 1e9,
-        solve_for=["n_accelerators"],
-    )
-    assert answer["feasible"] is False
-    assert "need_accelerators" not in answer["result"]
-    assert answer["verdict"].startswith("No number of accelerators from 1 to 1,024 meets roofline's")
-
-
-def test_a_count_says_no_part_of_itself(ask):
-    # Of 1e29 sequences no replicas are planned; "of which blocks" would be no part of a count.
-    answer = checked_answer(
-        ask, tool="kv_capacity", scenario=H100S, metric="max_sequences", target=1e29, solve_for=["n_accelerators"]
-    )
-    assert answer["feasible"] is False
-    assert "of which" not in answer["verdict"]
-
-
-def test_one_that_is_enough_is_the_fewest(ask):
-    # Llama-3.1-8B in 16 bit is 16 GB: one H100 holds it, and 32 would meet the target too.
-    scenario = ["model=llama-3.1-8b", "hardware=h100", "seq_len=4096"]
-    answer = checked_answer(
-        ask, tool="kv_capacity", scenario=scenario, metric="max_sequences", target=50, solve_for=["n_accelerators"]
-    )
-    assert answer["result"]["need"] == 1
-    assert "1 accelerator is enough" in answer["verdict"]

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlwalls.server.verification import verify
 from mlwalls.solvers.assignments import write_assignments
 from mlwalls.solvers.axes import Axis, blocks, read_axes
 from mlwalls.solvers.derivation import NonFiniteError
@@ -24,12 +23,6 @@ H100 = ["model=llama-3.1-8b", "hardware=h100"]
 
 def scenario_of(tool):
     return write_assignments(askable()[tool].example)
-
-
-def checked_answer(ask, **arguments):
-    answer = ask("sweep", **arguments)
-    assert verify(json.loads(json.dumps(answer))).problems == []
-    return answer
 
 
 def alone(inner, axes, values, symbol):
@@ -93,9 +86,9 @@ def test_unstable_points_have_no_answer(zoo):
             assert math.isnan(waits[i, j]) == (arrivals * 0.4 >= servers)
 
 
-def test_the_best_point_is_the_best(ask):
-    answer = checked_answer(
-        ask, tool="roofline", scenario=H100, over=["batch_sizes=1,2,4", "seq_len=512,1024"], metric="throughput"
+def test_the_best_point_is_the_best(verified, ask):
+    answer = verified(
+        "sweep", tool="roofline", scenario=H100, over=["batch_sizes=1,2,4", "seq_len=512,1024"], metric="throughput"
     )
     # Tokens a second rise with batch and fall with context.
     assert answer["result"]["best_point"] == "batch_sizes=4, seq_len=512"
@@ -104,10 +97,10 @@ def test_the_best_point_is_the_best(ask):
     assert len(answer["result"]["point_rows"]) == 6
 
 
-def test_the_best_point_is_feasible(ask):
+def test_the_best_point_is_feasible(verified):
     # On 80-GiB chips 70B in 16 bit needs two; one would be best by memory floor of nothing else.
-    answer = checked_answer(
-        ask,
+    answer = verified(
+        "sweep",
         tool="roofline",
         scenario=["model=llama-3.1-70b", "hardware=h100"],
         over=["n_accelerators=1,2,4,8"],
@@ -117,10 +110,10 @@ def test_the_best_point_is_feasible(ask):
     assert answer["result"]["best_point"] == "n_accelerators=2"
 
 
-def test_the_front_by_brute_force(ask, zoo):
+def test_the_front_by_brute_force(verified, zoo):
     over = ["hardware=zoo where memory_capacity_gb>=80", "batch_sizes=1,4,16,64"]
-    answer = checked_answer(
-        ask,
+    answer = verified(
+        "sweep",
         tool="roofline",
         scenario=[*H100],
         over=over,
@@ -230,19 +223,17 @@ def test_every_error_repairs_itself_in_one_step(zoo, change):
     st.sampled_from(["", "expected"]),
     st.integers(1, 16),
 )
-def test_answers_verify(ask, model, over, metric, against, rows):
+def test_answers_verify(verified, model, over, metric, against, rows):
     scenario = [f"model={model}", "hardware=b200", "n_accelerators=8"]
-    answer = checked_answer(
-        ask, tool="roofline", scenario=scenario, over=over, metric=metric, against=against, rows=rows
-    )
+    answer = verified("sweep", tool="roofline", scenario=scenario, over=over, metric=metric, against=against, rows=rows)
     assert len(json.dumps(answer)) < 8_000
 
 
-def test_accelerators_side_by_side_each_with_its_own_answers_figure(ask):
+def test_accelerators_side_by_side_each_with_its_own_answers_figure(verified, ask):
     chips = ["h100", "h200", "b200", "l40s"]
     scenario = ["model=llama-3.1-70b", "hardware=h100", "n_accelerators=2"]
-    answer = checked_answer(
-        ask, tool="serving_cost", scenario=scenario, over=[f"hardware={','.join(chips)}"], metric="query_usd"
+    answer = verified(
+        "sweep", tool="serving_cost", scenario=scenario, over=[f"hardware={','.join(chips)}"], metric="query_usd"
     )
     own = {c: ask("serving_cost", model="llama-3.1-70b", hardware=c, n_accelerators=2) for c in chips}
     # 70.6 billion parameters of 2 byte do not fit into 2 x 48 GB: that point is no figure of the comparison.
@@ -267,14 +258,14 @@ def test_accelerators_side_by_side_each_with_its_own_answers_figure(ask):
 @pytest.mark.parametrize(
     "over", [["hardware=h100,h200", "batch_sizes=1,8"], ["hardware=zoo where memory_capacity_gb>=140"]], ids=str
 )
-def test_a_scenario_need_not_name_what_is_swept(ask, over):
-    short = checked_answer(ask, tool="roofline", scenario=["model=llama-3.1-8b"], over=over)
-    named = checked_answer(ask, tool="roofline", scenario=["model=llama-3.1-8b", "hardware=h200"], over=over)
+def test_a_scenario_need_not_name_what_is_swept(verified, over):
+    short = verified("sweep", tool="roofline", scenario=["model=llama-3.1-8b"], over=over)
+    named = verified("sweep", tool="roofline", scenario=["model=llama-3.1-8b", "hardware=h200"], over=over)
     assert short["result"] == named["result"]
 
 
-def test_carbon_is_swept_by_its_carbon_where_no_figure_is_named(ask):
+def test_carbon_is_swept_by_its_carbon_where_no_figure_is_named(verified):
     scenario = ["hardware=h100", "n_accelerators=512", "hours=720", "regions=us-iowa"]
-    answer = checked_answer(ask, tool="carbon", scenario=scenario, over=["regions=us-iowa,ca-quebec"])
+    answer = verified("sweep", tool="carbon", scenario=scenario, over=["regions=us-iowa,ca-quebec"])
     assert answer["result"]["metric"] == "operational"
     assert answer["result"]["best_point"] == "regions=ca-quebec"
